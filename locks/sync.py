@@ -38,15 +38,18 @@ def load_toml(path):
 
 
 def lock_files(root, environment):
-    """The pins of an environment, and those of what its sources are built with when it has compilers."""
+    """The pins of an environment, and those of what its source packages are built with (where there are any)."""
+    folder = os.path.join(root, "locks")
+    build = os.path.join(folder, "build.txt")
+    return [os.path.join(folder, f"{environment}.txt"), *([build] if os.path.exists(build) else [])]
+
+
+def needs_compiler(root, environment):
+    """Whether pixi.toml gives the environment a C compiler, which a virtual environment takes from the system."""
     manifest = load_toml(os.path.join(root, "pixi.toml"))
     features = manifest.get("environments", {}).get(environment, [])
-    if isinstance(features, dict):
-        features = features.get("features", [])
-    files = [os.path.join(root, "locks", f"{environment}.txt")]
-    if any("c-compiler" in manifest["feature"][name].get("dependencies", {}) for name in features):
-        files.append(os.path.join(root, "locks", "build.txt"))
-    return files
+    features = features.get("features", []) if isinstance(features, dict) else features
+    return any("c-compiler" in manifest["feature"][name].get("dependencies", {}) for name in features)
 
 
 def package(root):
@@ -258,7 +261,7 @@ def sync(environment, prefix, quiet=False):
             say(f"environment {environment}: ready, another process installed it")
             return
         files = lock_files(ROOT, environment)
-        if len(files) > 1:
+        if needs_compiler(ROOT, environment):
             check_compiler(environment)
         with open(files[0], encoding="utf-8") as file:
             packages = sum("==" in line and not line.startswith((" ", "#")) for line in file)
