@@ -1,8 +1,8 @@
 """The conda half of the lock: pixi.lock (format v7) solved and written by rattler, the library inside pixi.
 
-The solver chooses among the conda-forge records in resources/conda_records.json, so that pixi.lock can be written,
-and tested, where no conda channel is reachable. Where one is, `pixi lock` does the same job from all of conda-forge;
-`lock.py --adopt` then takes the records that pixi chose into the table.
+The solver chooses among the conda-forge records in resources/conda_records.json, so that pixi.lock can be
+written, and tested, where no conda channel is reachable. Where one is, `pixi lock` does the same job from all of
+conda-forge; `lock.py --adopt` then takes the records that pixi chose into the table.
 """
 
 import asyncio
@@ -72,7 +72,9 @@ def _specs(manifest: dict[str, Any], features: list[str]) -> list[str]:
     return [name if version == "*" else f"{name} {version}" for name, version in wishes.items()]
 
 
-def _repodata(records: list[dict[str, Any]], channel: Channel, platform: str, folder: Path) -> list[SparseRepoData]:
+def _repodata(
+    records: list[dict[str, Any]], channel: Channel, platform: str, folder: Path
+) -> list[SparseRepoData]:
     """A channel's repodata.json, per subdirectory, with the table's records only."""
     sparse = []
     for subdir in (platform, "noarch"):

@@ -1,11 +1,11 @@
 """Write the locks of every environment, or compare them: `pixi run lock [--check] [--upgrade] [--adopt]`.
 
-- locks/<environment>.txt: versions and sha256 of all PyPI packages, from the wishes in locks/<environment>.in.
+- locks/<environment>.txt: versions and sha256 of all PyPI packages, from the wishes in <environment>.in.
   Pins stay as they are where they still serve; --upgrade moves them. No file names a registry.
-- pixi.lock: the conda half, see conda_lock.py. Where a conda channel is reachable, `pixi lock` does the same job;
-  follow it with `pixi run lock --adopt`.
-- locks/digests.json: a digest per environment, of its conda packages and its pins, that the workflow compares to tell
-  results of one environment from those of the next, and the sha256 of every input, to see that none has changed since.
+- pixi.lock: the conda half, see conda_lock.py. Where a conda channel is reachable, `pixi lock` does the same
+  job; follow it with `pixi run lock --adopt`.
+- locks/digests.json: a digest per environment, of its conda packages and its pins, by which the workflow tells
+  results of one environment from those of the next; and the sha256 of every input, to see that none has changed.
 
 --check writes nothing and exits with 1 where a file is not what this script would write.
 """
@@ -49,11 +49,27 @@ def sha256(path: Path) -> str:
 
 
 def compile_pins(name: str, upgrade: bool) -> None:
-    """Resolve locks/<name>.in to locks/<name>.txt for every platform, with this machine's settings for pip and uv off."""
-    local = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_CONSTRAINT", "UV_OVERRIDE")
+    """Resolve <name>.in to <name>.txt for every platform, without this machine's settings for pip and uv."""
+    local = (
+        "UV_INDEX",
+        "UV_DEFAULT_INDEX",
+        "UV_EXTRA_INDEX_URL",
+        "UV_FIND_LINKS",
+        "UV_CONSTRAINT",
+        "UV_OVERRIDE",
+    )
     env = {k: v for k, v in os.environ.items() if k not in local and not k.startswith("PIP_")}
     env |= {"UV_NO_CONFIG": "1", "UV_CUSTOM_COMPILE_COMMAND": "pixi run lock"}
-    command = ["uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.12", "--generate-hashes"]
+    command = [
+        "uv",
+        "pip",
+        "compile",
+        "--quiet",
+        "--universal",
+        "--python-version",
+        "3.12",
+        "--generate-hashes",
+    ]
     command += ["--no-emit-index-url", "--no-annotate", *["--upgrade"] * upgrade]
     command += ["--output-file", f"locks/{name}.txt", f"locks/{name}.in"]
     print(f"locks/{name}.txt: resolving", file=sys.stderr, flush=True)
@@ -113,7 +129,10 @@ def drift() -> list[str]:
     expected = [LOCKS / f"{name}{end}" for name in [*environments(), *TOOLS] for end in (".in", ".txt")]
     missing = [path for path in [*expected, RECORDS, PIXI_LOCK, DIGESTS] if not path.exists()]
     if missing:
-        return [f"{path.relative_to(ROOT)} is missing: add its wishes (.in), run: pixi run lock" for path in missing]
+        return [
+            f"{path.relative_to(ROOT)} is missing: add its wishes (.in), run: pixi run lock"
+            for path in missing
+        ]
     problems = []
     recorded = json.loads(DIGESTS.read_text())
     now = json.loads(digests_text())
@@ -122,7 +141,9 @@ def drift() -> list[str]:
             problems.append(f"{path} changed since the locks were written. Run: pixi run lock")
     for name in sorted(recorded["environments"] | now["environments"]):
         if recorded["environments"].get(name) != now["environments"].get(name):
-            problems.append(f"locks/digests.json: environment {name} has another digest now. Run: pixi run lock")
+            problems.append(
+                f"locks/digests.json: environment {name} has another digest now. Run: pixi run lock"
+            )
     if PIXI_LOCK.read_text() != pixi_lock_text():
         problems.append(
             "pixi.lock is not what pixi.toml and resources/conda_records.json give. Run: pixi run lock "

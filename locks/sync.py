@@ -1,13 +1,16 @@
 """Sync the PyPI half of the environment this Python belongs to: `python locks/sync.py`.
 
-Installs exactly what locks/<environment>.txt pins, every file checked against its sha256, then the package of this
-repository as editable, and leaves a stamp in the environment. While the stamp matches, later runs return at once and
-write nothing. The pixi task `install` and the launcher `pixiw` both run this file; it needs the standard library and
-uv (0.5.1 or newer).
+Installs exactly what locks/<environment>.txt pins, every file checked against its sha256, then the package of
+this repository as editable, and leaves a stamp in the environment. While the stamp matches, later runs return
+at once and write nothing. The pixi task `install` and the launcher `pixiw` both run this file; it needs the
+standard library and uv (0.5.1 or newer).
 
-The stamp says "unfinished" from before the first change until after the last, so that a run that was killed, or that
-found the disk full, is seen by the next one, which installs everything again.
+The stamp says "unfinished" from before the first change until after the last, so that a run that was killed, or
+that found the disk full, is seen by the next one, which installs everything again.
 """
+
+# os.path: pixiw imports this at every start, and pathlib would take a third of it.
+from __future__ import annotations
 
 import contextlib
 import errno
@@ -17,53 +20,70 @@ import os
 import sys
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
 FORMAT = 1  # raise it to make every environment sync again
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 STAMP = "locks-synced.json"
-SYSTEM_CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+SYSTEM_CERTIFICATES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+)
 
 
-class SyncError(Exception):
+class Refusal(Exception):
     """A condition the user can mend; the message says how."""
 
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
 
-def load_toml(path):
+
+def load_toml(path: str) -> dict[str, Any]:
     import tomllib
 
     try:
         with open(path, "rb") as file:
             return tomllib.load(file)
     except tomllib.TOMLDecodeError as error:
-        raise SyncError(f"{path}: not valid TOML: {error}") from None
+        raise Refusal(f"{path}: not valid TOML: {error}") from None
 
 
-def lock_files(root, environment):
-    """The pins of an environment, and those of what its source packages are built with (where there are any)."""
+def lock_files(root: str, environment: str) -> list[str]:
+    """The pins of an environment, and (where there are any) of what its source packages are built with."""
     folder = os.path.join(root, "locks")
     build = os.path.join(folder, "build.txt")
     return [os.path.join(folder, f"{environment}.txt"), *([build] if os.path.exists(build) else [])]
 
 
-def needs_compiler(root, environment):
-    """Whether pixi.toml gives the environment a C compiler, which a virtual environment takes from the system."""
+def needs_compiler(root: str, environment: str) -> bool:
+    """Whether pixi.toml gives the environment a C compiler; a virtual environment takes the system's."""
     manifest = load_toml(os.path.join(root, "pixi.toml"))
     features = manifest.get("environments", {}).get(environment, [])
     features = features.get("features", []) if isinstance(features, dict) else features
     return any("c-compiler" in manifest["feature"][name].get("dependencies", {}) for name in features)
 
 
-def package(root):
-    """The parts of pyproject.toml that decide how the package is installed; None where there is no package."""
+def package(root: str) -> dict[str, Any] | None:
+    """What in pyproject.toml decides how the package is installed; None where there is no package."""
     path = os.path.join(root, "pyproject.toml")
     if not os.path.exists(path):
         return None
     data = load_toml(path)
     if "project" not in data or "build-system" not in data:
         return None
-    return {"project": data["project"], "build": data["build-system"], "hatch": data.get("tool", {}).get("hatch")}
+    return {
+        "project": data["project"],
+        "build": data["build-system"],
+        "hatch": data.get("tool", {}).get("hatch"),
+    }
 
 
-def wanted(root, environment, prefix):
+def wanted(root: str, environment: str, prefix: str) -> dict[str, Any]:
     """What the stamp of a synced environment says."""
     digest = hashlib.sha256()
     for path in lock_files(root, environment):
@@ -71,7 +91,9 @@ def wanted(root, environment, prefix):
             with open(path, "rb") as file:
                 digest.update(file.read())
         except FileNotFoundError:
-            raise SyncError(f"environment {environment}: there is no {path}. Write it with: pixi run lock") from None
+            raise Refusal(
+                f"environment {environment}: there is no {path}. Write it with: pixi run lock"
+            ) from None
     described = json.dumps(package(root), sort_keys=True, default=str)
     return {
         "format": FORMAT,
@@ -83,7 +105,7 @@ def wanted(root, environment, prefix):
     }
 
 
-def read_stamp(prefix):
+def read_stamp(prefix: str) -> dict[str, Any] | None:
     try:
         with open(os.path.join(prefix, STAMP), encoding="utf-8") as file:
             stamp = json.load(file)
@@ -94,8 +116,8 @@ def read_stamp(prefix):
         return None
 
 
-def why_not_synced(root, environment, prefix):
-    """Why an environment has to be synced before use, in words that follow its name; None when it is ready."""
+def why_not_synced(root: str, environment: str, prefix: str) -> str | None:
+    """Why an environment has to be synced first, in words that follow its name; None when it is ready."""
     stamp = read_stamp(prefix)
     if stamp is None:
         return "is not installed"
@@ -111,7 +133,7 @@ def why_not_synced(root, environment, prefix):
     return None
 
 
-def write_stamp(prefix, content):
+def write_stamp(prefix: str, content: dict[str, Any]) -> None:
     """Replace the stamp in one step: a reader sees the old or the new one, never a part."""
     path = os.path.join(prefix, STAMP)
     with open(f"{path}.new", "w", encoding="utf-8") as file:
@@ -122,8 +144,8 @@ def write_stamp(prefix, content):
 
 
 @contextlib.contextmanager
-def locked(root, name):
-    """Hold `.pixiw/<name>.lock`, waiting for whoever has it; gives the descriptor to hand on to child processes.
+def locked(root: str, name: str) -> Iterator[int]:
+    """Hold `.pixiw/<name>.lock`, waiting for whoever has it; gives the descriptor to hand to child processes.
 
     A child that outlives a killed parent keeps the lock through that descriptor: uv must have ended
     before the next one starts.
@@ -147,27 +169,31 @@ def locked(root, name):
         except OSError as error:
             if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
                 raise
-            say(f"{name}: {folder} is on a file system without locks: see to it that nothing else installs now")
+            say(f"{name}: {folder} has no file locks: see to it that nothing else installs now")
         file.truncate(0)
         file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
         file.flush()
         yield file.fileno()
 
 
-def say(text):
+def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def uv_environment():
-    """The environment for uv: certificates of the system, where it has any, as behind many institutes' proxies."""
-    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")}
+def uv_environment() -> dict[str, str]:
+    """The environment for uv. It takes the system's certificates: institutes' proxies add their own there."""
+    env = {
+        k: v
+        for k, v in os.environ.items()
+        if k not in ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
+    }
     named = ("SSL_CERT_FILE", "SSL_CERT_DIR", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS")
     if not any(name in env for name in named) and any(map(os.path.exists, SYSTEM_CERTIFICATES)):
         env["UV_NATIVE_TLS"] = env["UV_SYSTEM_CERTS"] = "true"  # the older and the newer name
     return env
 
 
-def free_space(*folders):
+def free_space(*folders: str) -> tuple[str, bool]:
     """Free space where an installation writes, as text, and whether any of it is nearly used up."""
     import shutil
 
@@ -181,7 +207,7 @@ def free_space(*folders):
     return ", ".join(parts), tight
 
 
-def space_message(prefix):
+def space_message(prefix: str) -> tuple[str, bool]:
     import tempfile
 
     cache = os.environ.get("UV_CACHE_DIR") or os.path.join(
@@ -194,40 +220,40 @@ def space_message(prefix):
     return free_space(prefix, cache, temporary)
 
 
-def check_compiler(environment):
+def check_compiler(environment: str) -> None:
     import shlex
     import shutil
     import sysconfig
 
     words = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     if not shutil.which(words[0]):
-        raise SyncError(
-            f"environment {environment}: some of its packages are built from C sources, and there is no C compiler "
-            f"({words[0]}). Install gcc or clang, load the compiler module of your cluster, or set CC"
+        raise Refusal(
+            f"environment {environment}: some of its packages are built from C sources, and there is no C "
+            f"compiler ({words[0]}). Install gcc or clang, load your cluster's compiler module, or set CC"
         )
 
 
-def uv(arguments, *, environment, prefix, lock):
+def uv(arguments: list[str], *, environment: str, prefix: str, lock: int) -> None:
     """Run uv in the project's folder; its progress goes to the terminal."""
     import shutil
     import subprocess
 
     program = shutil.which("uv")
     if not program:
-        raise SyncError(f"environment {environment}: uv is not on PATH. Run: ./pixiw install -e {environment}")
+        raise Refusal(f"environment {environment}: uv is not on PATH. Run: ./pixiw install -e {environment}")
     # The environment is this project's alone, whoever marked its Python as managed.
     command = [program, "pip", *arguments, "--python", sys.executable, "--break-system-packages"]
     code = subprocess.run(command, cwd=ROOT, env=uv_environment(), pass_fds=[lock], check=False).returncode
     if code:
         text, tight = space_message(prefix)
         cause = "the disk is full or nearly so" if tight else f"uv ended with code {code}, see above"
-        raise SyncError(
-            f"environment {environment}: not installed: {cause}. Free space: {text}. Behind a mirror, name it in "
-            f"UV_INDEX_URL. When mended, run again: ./pixiw install -e {environment}"
+        raise Refusal(
+            f"environment {environment}: not installed: {cause}. Free space: {text}. Behind a mirror, name it "
+            f"in UV_INDEX_URL. When mended, run again: ./pixiw install -e {environment}"
         )
 
 
-def install_package(environment, prefix, lock):
+def install_package(environment: str, prefix: str, lock: int) -> None:
     """Install this repository's package as editable, compile it, and see that it can be imported."""
     import compileall
     import subprocess
@@ -237,7 +263,15 @@ def install_package(environment, prefix, lock):
         return
     name = description["project"]["name"]
     # Its build back end is among the pins: nothing is downloaded to build it.
-    editable = ["install", "--no-deps", "--no-build-isolation", "--reinstall-package", name, "--refresh-package", name]
+    editable = [
+        "install",
+        "--no-deps",
+        "--no-build-isolation",
+        "--reinstall-package",
+        name,
+        "--refresh-package",
+        name,
+    ]
     uv([*editable, "--quiet", "--editable", "."], environment=environment, prefix=prefix, lock=lock)
     wheel = ((description["hatch"] or {}).get("build", {}).get("targets", {})).get("wheel", {})
     for folder in wheel.get("packages", []):
@@ -245,12 +279,15 @@ def install_package(environment, prefix, lock):
     check = f"import importlib.metadata, {name.replace('-', '_')}; importlib.metadata.version({name!r})"
     result = subprocess.run([sys.executable, "-I", "-c", check], capture_output=True, text=True, check=False)
     if result.returncode:
-        raise SyncError(f"environment {environment}: the package {name} does not import:\n{result.stderr.strip()}")
+        raise Refusal(
+            f"environment {environment}: the package {name} does not import:\n{result.stderr.strip()}"
+        )
 
 
-def sync(environment, prefix, quiet=False):
+def sync(environment: str, prefix: str, quiet: bool = False) -> None:
     """Bring an environment to its pins, unless it is there already."""
-    if why_not_synced(ROOT, environment, prefix) is None and read_stamp(prefix)["python"] == sys.version:
+    stamp = read_stamp(prefix)
+    if why_not_synced(ROOT, environment, prefix) is None and stamp and stamp["python"] == sys.version:
         if not quiet:
             say(f"environment {environment}: ready")
         return
@@ -265,11 +302,14 @@ def sync(environment, prefix, quiet=False):
             check_compiler(environment)
         with open(files[0], encoding="utf-8") as file:
             packages = sum("==" in line and not line.startswith((" ", "#")) for line in file)
-        # A killed run, a moved folder, another Python: what is there cannot be trusted, or starts the wrong Python.
+        # A killed run, a moved folder, another Python: what is there is broken, or starts the wrong Python.
         keys = ("prefix", "root", "python", "format")
-        whole = stamp is not None and (stamp.get("unfinished") == "pins" or any(stamp.get(k) != want[k] for k in keys))
+        whole = stamp is not None and (
+            stamp.get("unfinished") == "pins" or any(stamp.get(k) != want[k] for k in keys)
+        )
         begin = time.monotonic()
-        say(f"environment {environment}: {'re' * whole}installing {packages} packages, usually one or two minutes")
+        verb = "repairing" if whole else "installing"
+        say(f"environment {environment}: {verb} {packages} packages, usually one or two minutes")
         write_stamp(prefix, want | {"unfinished": "pins"})
         arguments = ["sync", "--require-hashes", "--compile-bytecode", *["--reinstall"] * whole]
         for constraints in files[1:]:
@@ -281,29 +321,33 @@ def sync(environment, prefix, quiet=False):
         say(f"environment {environment}: ready after {time.monotonic() - begin:.0f} s")
 
 
-def main(arguments):
+def main(arguments: list[str]) -> int:
     import argparse
 
-    parser = argparse.ArgumentParser(prog="locks/sync.py", description="Install the pins of this environment.")
+    parser = argparse.ArgumentParser(
+        prog="locks/sync.py", description="Install the pins of this environment."
+    )
     parser.add_argument("environment", nargs="?", default=os.environ.get("PIXI_ENVIRONMENT_NAME"))
     parser.add_argument("--prefix", default=os.environ.get("CONDA_PREFIX") or sys.prefix, help="its folder")
     parser.add_argument("--quiet", action="store_true", help="say nothing when there is nothing to do")
     options = parser.parse_args(arguments)
     environment, prefix = options.environment, options.prefix
     if not environment:
-        parser.error("which environment? Run: pixi run -e ENVIRONMENT install, or ./pixiw install -e ENVIRONMENT")
+        parser.error(
+            "which environment? Run: pixi run -e ENVIRONMENT install, or ./pixiw install -e ENVIRONMENT"
+        )
     try:
         if os.path.realpath(prefix) != os.path.realpath(sys.prefix):
-            raise SyncError(f"environment {environment}: {prefix} is not the environment of {sys.executable}")
+            raise Refusal(f"environment {environment}: {prefix} is not the environment of {sys.executable}")
         if os.environ.get("PIXIW_AS_IS"):  # set by `pixiw run --as-is`: use what is there
             reason = why_not_synced(ROOT, environment, prefix)
             if reason:
-                raise SyncError(f"environment {environment} {reason}. Run: ./pixiw install -e {environment}")
+                raise Refusal(f"environment {environment} {reason}. Run: ./pixiw install -e {environment}")
             return 0
         sync(environment, prefix, options.quiet)
-    except SyncError as error:
+    except Refusal as error:
         say(f"sync: {error}")
-        return 1
+        return error.code
     except OSError as error:
         message = f"sync: environment {environment}: {error}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
