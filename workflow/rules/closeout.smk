@@ -1,0 +1,45 @@
+# What was made from what, by which software: per field, and for the survey.
+
+
+rule lineage:
+    input:
+        sidecars=sidecars_of_field,
+        folders=spectra_of_field,
+        code=code("lineage"),
+    output:
+        overview=report(
+            "<results>/{field}/{field}_lineage.html",
+            caption="../report/lineage.rst",
+            category="Lineage",
+            labels={"what": "{field}: configuration and products"},
+        ),
+        record="<results>/{field}/{field}_lineage.json",
+    log:
+        "<logs>/lineage/{field}.log",
+    params:
+        options=options_of_field,
+    shell:
+        '"$PIXIW" run --as-is -e default pureparallel lineage --field {wildcards.field} --options {params.options:q}'
+        " --sidecars {input.sidecars:q} --folders {input.folders:q} --overview {output.overview:q}"
+        " --record {output.record:q} &> {log:q}"
+
+
+rule software:
+    input:
+        digests=in_checkout("locks", "digests.json"),
+        code=code("software"),
+    output:
+        overview=report(
+            "<results>/software.html",
+            caption="../report/software.rst",
+            category="Lineage",
+            labels={"what": "software of every environment"},
+        ),
+        record="<results>/software.json",
+    log:
+        "<logs>/software/software.log",
+    params:
+        environments=sorted(DIGESTS),
+    shell:
+        '"$PIXIW" run --as-is -e default pureparallel software --environments {params.environments}'
+        " --overview {output.overview:q} --record {output.record:q} &> {log:q}"

@@ -1,0 +1,131 @@
+# NIRSpec MSA: calibrated slitlets to redshifts. Sources go through in chunks, one process each.
+
+
+rule msa_slitlets:
+    input:
+        code=code("msa_slitlets"),
+    output:
+        slitlet="<results>/{field}/slitlets/{slitlet}.fits",
+        lineage="<results>/{field}/slitlets/{slitlet}.prov.json",
+    log:
+        "<logs>/msa_slitlets/{field}_{slitlet}.log",
+    params:
+        location=slitlet_column("location"),
+        sha256=slitlet_column("sha256"),
+        env=env_digest("msaexp"),
+    shell:
+        '"$PIXIW" run --as-is -e msaexp pureparallel msa_slitlets'
+        " --location {params.location:q} --sha256-expected {params.sha256:q}"
+        " --slitlet {output.slitlet:q} &> {log:q}"
+
+
+rule msa_extract:
+    input:
+        slitlets=slitlets_of_chunk,
+        code=code("msa_extract"),
+    output:
+        spectra="<results>/{field}/msa_extract/{field}_{chunk}_spectra.fits",
+        lineage="<results>/{field}/msa_extract/{field}_{chunk}_spectra.prov.json",
+        metrics="<results>/{field}/msa_extract/{field}_{chunk}.metrics.json",
+    log:
+        "<logs>/msa_extract/{field}_{chunk}.log",
+    benchmark:
+        "<benchmarks>/msa_extract/{field}_{chunk}.jsonl"
+    resources:
+        # one source with three slitlets of 0.5 MB: 0.4 GB; 14 CPU s, 11 of them start-up
+        mem_mb=mem_mb(1500, per_mb=2),
+        runtime=minutes(5, per_mb=1),
+    params:
+        gratings=option("msa_extract.gratings"),
+        nod_background=switch("msa_extract.nod_background"),
+        undo_pathloss=switch("msa_extract.undo_pathloss"),
+        undo_barshadow=switch("msa_extract.undo_barshadow"),
+        wave_sample=option("msa_extract.wave_sample"),
+        cross_pixels=option("msa_extract.cross_pixels"),
+        pixfrac=option("msa_extract.pixfrac"),
+        env=env_digest("msaexp"),
+    shell:
+        '"$PIXIW" run --as-is -e msaexp pureparallel msa_extract'
+        " --slitlets {input.slitlets:q} --spectra {output.spectra:q} --metrics {output.metrics:q}"
+        " --gratings {params.gratings} {params.nod_background} {params.undo_pathloss} {params.undo_barshadow}"
+        " --wave-sample {params.wave_sample} --cross-pixels {params.cross_pixels} --pixfrac {params.pixfrac}"
+        " &> {log:q}"
+
+
+rule msa_redshift:
+    input:
+        spectra="<results>/{field}/msa_extract/{field}_{chunk}_spectra.fits",
+        lines=in_checkout("resources", "lines.ecsv"),
+        code=code("msa_redshift"),
+    output:
+        redshifts="<results>/{field}/msa_redshift/{field}_{chunk}_redshifts.fits",
+        lineage="<results>/{field}/msa_redshift/{field}_{chunk}_redshifts.prov.json",
+        metrics="<results>/{field}/msa_redshift/{field}_{chunk}.metrics.json",
+        figures=report(
+            directory("<results>/{field}/msa_redshift/{field}_{chunk}_figures"),
+            patterns=["{name}_redshift.png"],
+            caption="../report/msa_redshift.rst",
+            category="NIRSpec redshifts",
+            subcategory="{field}",
+            labels={"source": "{name}", "figure": "spectrum and P(z)"},
+        ),
+    log:
+        "<logs>/msa_redshift/{field}_{chunk}.log",
+    benchmark:
+        "<benchmarks>/msa_redshift/{field}_{chunk}.jsonl"
+    resources:
+        # one PRISM spectrum of 0.7 MB: 0.4 GB; 15 CPU s, 9 of them start-up
+        mem_mb=mem_mb(1500, per_mb=5),
+        runtime=minutes(5, per_mb=3),
+    params:
+        z_range=option("msa_redshift.z_range"),
+        continuum_splines=option("msa_redshift.continuum_splines"),
+        velocity_width=option("msa_redshift.velocity_width"),
+        dispersion_scale=option("msa_redshift.dispersion_scale"),
+        systematic_error=option("msa_redshift.systematic_error"),
+        wavelength_error=option("msa_redshift.wavelength_error"),
+        min_pixels=option("msa_redshift.min_pixels"),
+        max_peak_ratio=option("msa_redshift.max_peak_ratio"),
+        env=env_digest("msaexp"),
+    shell:
+        '"$PIXIW" run --as-is -e msaexp pureparallel msa_redshift --field {wildcards.field}'
+        " --spectra {input.spectra:q} --line-list {input.lines:q} --redshifts {output.redshifts:q}"
+        " --figures {output.figures:q} --metrics {output.metrics:q} --z-range {params.z_range}"
+        " --continuum-splines {params.continuum_splines} --velocity-width {params.velocity_width}"
+        " --dispersion-scale {params.dispersion_scale} --systematic-error {params.systematic_error}"
+        " --wavelength-error {params.wavelength_error} --min-pixels {params.min_pixels}"
+        " --max-peak-ratio {params.max_peak_ratio} &> {log:q}"
+
+
+rule merge_redshifts:
+    input:
+        spectra=of_chunks("<results>/{field}/msa_extract/{field}_{chunk}_spectra.fits"),
+        redshifts=of_chunks("<results>/{field}/msa_redshift/{field}_{chunk}_redshifts.fits"),
+        code=code("merge_redshifts"),
+    output:
+        table="<results>/{field}/{field}_redshifts.fits",
+        lineage="<results>/{field}/{field}_redshifts.prov.json",
+        spectra=directory("<results>/{field}/spectra"),
+        metrics="<results>/{field}/{field}_redshifts.metrics.json",
+        overview=report(
+            "<results>/{field}/{field}_redshifts.html",
+            caption="../report/merge_redshifts.rst",
+            category="NIRSpec redshifts",
+            subcategory="{field}",
+            labels={"source": "all", "figure": "table of redshifts and lines"},
+        ),
+    log:
+        "<logs>/merge_redshifts/{field}.log",
+    benchmark:
+        "<benchmarks>/merge_redshifts/{field}.jsonl"
+    resources:
+        mem_mb=mem_mb(1000, per_mb=3),
+        runtime=minutes(5, per_mb=0.1),
+    params:
+        max_failed_fraction=option("merge_redshifts.max_failed_fraction"),
+        env=env_digest("default"),
+    shell:
+        '"$PIXIW" run --as-is -e default pureparallel merge_redshifts --field {wildcards.field}'
+        " --spectra {input.spectra:q} --redshifts {input.redshifts:q} --table {output.table:q}"
+        " --folder {output.spectra:q} --overview {output.overview:q} --metrics {output.metrics:q}"
+        " --max-failed-fraction {params.max_failed_fraction} &> {log:q}"

@@ -1,0 +1,285 @@
+"""Configuration: the survey, its fields and their manifests, checked against the schemas, with every default set.
+
+Imports nothing heavier than PyYAML and jsonschema: the workflow reads its configuration at parse time, again in every
+job.
+"""
+
+import csv
+import difflib
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from . import ROOT, UserError, names
+
+SCHEMAS = ROOT / "workflow" / "schemas"
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field: its options with all defaults set, and its manifest's rows in order."""
+
+    name: str
+    options: Mapping[str, Any]
+    manifest: tuple[Mapping[str, str], ...]
+
+    def option(self, path: str) -> Any:
+        """Value of an option such as ``msa_redshift.z_range``."""
+        value: Any = self.options
+        for key in path.split("."):
+            value = value[key]
+        return value
+
+    def rows(self, mode: str) -> list[Mapping[str, str]]:
+        """Rows of the manifest of one mode."""
+        return [row for row in self.manifest if row["mode"] == mode]
+
+    @cached_property
+    def slitlet(self) -> dict[str, Mapping[str, str]]:
+        """Rows of the slitlets by file name."""
+        return {names.slitlet_file(row): row for row in self.rows("nirspec_msa")}
+
+    @cached_property
+    def slitlets(self) -> dict[str, list[str]]:
+        """File names of the slitlets by source, in the manifest's order."""
+        found: dict[str, list[str]] = {}
+        for file, row in self.slitlet.items():
+            found.setdefault(row["source"], []).append(file)
+        return found
+
+    @cached_property
+    def chunks(self) -> dict[str, list[str]]:
+        """Sources with slitlets, by chunk."""
+        return names.chunks(list(self.slitlets), self.option("msa_extract.chunk"))
+
+
+def load(survey: dict[str, Any], folder: Path, *, where: str = "config/config.yaml") -> dict[str, Field]:
+    """Check a survey's configuration and read its fields.
+
+    Parameters
+    ----------
+    survey : dict
+        Content of config.yaml, with what the command line added.
+    folder : Path
+        Holds <field>.yaml and <field>.tsv.
+    where : str
+        Name of the survey's file, for messages.
+
+    Returns
+    -------
+    dict of Field
+
+    Raises
+    ------
+    UserError
+        For an unknown key, a value out of bounds, a field that nobody defined, a manifest that is not right.
+    """
+    check(survey, schema("config"), where)
+    return {name: load_field(name, survey, folder, where=where) for name in survey["fields"]}
+
+
+def load_field(name: str, survey: Mapping[str, Any], folder: Path, *, where: str) -> Field:
+    """Read one field: schema defaults, overridden by the survey's, overridden by the field's own."""
+    names.check("field", name, where=f"{where}: fields")
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in folder.glob("*.yaml"))
+        raise UserError(
+            f"{where}: fields: nobody defined {name!r}: {path} does not exist{_nearest(name, known)}; "
+            f"fields defined: {', '.join(known) or 'none'}"
+        )
+    own = read_yaml(path)
+    check(own, schema("field"), str(path))
+    options = defaults(schema("field"))
+    for layer in ({key: survey[key] for key in survey if key in options}, own):
+        options = merge(options, layer)
+    low, high = options["msa_redshift"]["z_range"]
+    if low >= high:
+        raise UserError(f"{path} or {where}: msa_redshift.z_range: {[low, high]} is empty; give low, high")
+    return Field(name, options, read_manifest(folder / f"{name}.tsv"))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping, refusing a key that stands in it twice."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=_Loader)
+        content = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected keys and values, found {type(content).__name__}")
+    for key in _repeated(node):
+        raise UserError(f"{path}:{key.start_mark.line + 1}: key {key.value!r} stands here twice; keep one")
+    return content
+
+
+def _repeated(node: Any) -> Iterator[Any]:
+    """Keys of a YAML node that occur twice in one mapping."""
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield key
+            seen.add(key.value)
+            yield from _repeated(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _repeated(value)
+
+
+@cache
+def schema(name: str) -> dict[str, Any]:
+    """A schema of workflow/schemas with its references to other files put in place."""
+    return _inline(_read_schema(f"{name}.schema.yaml"))
+
+
+@cache
+def _read_schema(file: str) -> dict[str, Any]:
+    return yaml.load((SCHEMAS / file).read_text(encoding="utf-8"), Loader=_Loader)
+
+
+def _inline(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_inline(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "$ref" in value:
+        file, _, pointer = value["$ref"].partition("#/")
+        target: Any = _read_schema(file)
+        for key in pointer.split("/"):
+            target = target[key]
+        return _inline(target)
+    return {key: _inline(item) for key, item in value.items()}
+
+
+def defaults(of: Mapping[str, Any]) -> dict[str, Any]:
+    """All defaults of an object's schema, also of sections that are not given."""
+    found: dict[str, Any] = {}
+    for key, value in of.get("properties", {}).items():
+        if value.get("type") == "object":
+            found[key] = defaults(value)
+        elif "default" in value:
+            found[key] = deepcopy(value["default"])
+    return found
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `over`, section by section; lists are replaced whole."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(value, dict) and isinstance(old, dict) else value
+    return merged
+
+
+def check(content: Any, against: dict[str, Any], where: str) -> None:
+    """Raise UserError naming file, key, value and the nearest valid key, for all that is wrong in `content`."""
+    validator = jsonschema.Draft202012Validator(against)
+    problems = sorted(validator.iter_errors(content), key=lambda error: [str(key) for key in error.absolute_path])
+    lines = [line for problem in problems for line in _explain(problem, against)]
+    if lines:
+        raise UserError("\n".join(f"{where}: {line}" for line in lines))
+
+
+def _explain(problem: jsonschema.ValidationError, against: Mapping[str, Any]) -> Iterator[str]:
+    """One line per thing that is wrong."""
+    path = ".".join(str(key) for key in problem.absolute_path)
+    if problem.validator == "additionalProperties":
+        for key in sorted(set(map(str, problem.instance)) - set(problem.schema["properties"])):
+            full = f"{path}.{key}" if path else key
+            yield f"unknown key {full!r}{_nearest(full, [p for p in keys(against) if p != path])}"
+    elif problem.validator == "required":
+        missing = sorted(set(problem.validator_value) - set(problem.instance))
+        yield f"{path + ': ' if path else ''}missing {', '.join(map(repr, missing))}"
+    else:
+        described = problem.schema.get("description", "")
+        yield f"{path or 'content'}: {problem.message}" + (f" ({described})" if described else "")
+
+
+def keys(of: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """All keys of an object's schema, as dotted paths."""
+    for key, value in of.get("properties", {}).items():
+        yield prefix + key
+        yield from keys(value, f"{prefix}{key}.")
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """``; did you mean 'x'?``, by the whole path first, then by its last part in any section."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    if not close:
+        leaves = {path.rpartition(".")[2]: path for path in known}
+        close = [leaves[leaf] for leaf in difflib.get_close_matches(name.rpartition(".")[2], leaves, n=1)]
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def read_manifest(path: Path) -> tuple[dict[str, str], ...]:
+    """Read and check a field's manifest.
+
+    Returns
+    -------
+    tuple of dict
+        A row per file, in order; absent optional columns are empty.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such manifest; every field has one beside its .yaml")
+    columns = schema("manifest")["properties"]
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file, delimiter="\t", restkey="", restval=None)
+        header = reader.fieldnames or []
+        for column in header:
+            if column not in columns:
+                raise UserError(f"{path}: unknown column {column!r}{_nearest(column, list(columns))}")
+        for column in schema("manifest")["required"]:
+            if column not in header:
+                raise UserError(f"{path}: column {column!r} is missing ({columns[column]['description']})")
+        rows = []
+        for row in reader:
+            if "" in row or None in row.values():
+                raise UserError(f"{path}:{reader.line_num}: expected {len(header)} columns separated by tabs")
+            rows.append(dict.fromkeys(columns, "") | row)
+            _check_row(rows[-1], f"{path}:{reader.line_num}")
+    if not rows:
+        raise UserError(f"{path}: has no rows; list the field's exposures")
+    seen: dict[tuple[str, ...], int] = {}
+    for number, row in enumerate(rows, start=2):
+        key = (row["exposure"], row["slitlet"], row["source"])
+        if key in seen:
+            raise UserError(f"{path}:{number}: {' '.join(filter(None, key))} stands in row {seen[key]} already")
+        seen[key] = number
+    return tuple(rows)
+
+
+def _check_row(row: Mapping[str, str], where: str) -> None:
+    """Check one row against the schema, and what the schema cannot say."""
+    for column, value in row.items():
+        if value and not _is_valid(column, value):
+            rule = schema("manifest")["properties"][column]
+            raise UserError(f"{where}: {column}: {value!r} is not valid ({rule['description']})")
+    for column in schema("manifest")["required"]:
+        if not row[column]:
+            raise UserError(f"{where}: {column}: is empty")
+    if ".." in Path(row["location"]).parts:
+        raise UserError(f"{where}: location: {row['location']!r} climbs out of its folder with '..'")
+    if row["mode"] == "nirspec_msa":
+        for column in ("slitlet", "source"):
+            if not row[column]:
+                raise UserError(f"{where}: {column}: is empty; mode nirspec_msa needs it")
+        expected = names.slitlet_file(row)
+        if Path(row["location"]).name != expected:
+            raise UserError(f"{where}: location: {row['location']!r} must end in {expected}")
+
+
+@cache
+def _is_valid(column: str, value: str) -> bool:
+    rule = schema("manifest")["properties"][column]
+    return value.isprintable() and jsonschema.Draft202012Validator(rule).is_valid(value)

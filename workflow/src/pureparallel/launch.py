@@ -1,0 +1,80 @@
+"""Start Snakemake, after removing the lock that a killed run left behind.
+
+Snakemake locks its working folder with files that outlive a kill. Here the operating system holds a second lock, which
+does not: where it is free, no run that was started here is alive, and files that say otherwise are stale. A lock of a
+run on another host is never removed.
+
+All arguments are Snakemake's.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TextIO
+
+LOCK = Path(".snakemake") / "pureparallel.lock"
+
+
+def working_folder(arguments: list[str]) -> Path:
+    """The folder that Snakemake will work in, from its ``--directory``."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--directory", "-d", default=".")
+    return Path(parser.parse_known_args(arguments)[0].directory)
+
+
+def changes_nothing(arguments: list[str]) -> bool:
+    """Whether Snakemake would only look: such runs take no lock."""
+    looks = {"-n", "--dry-run", "--lint", "--report", "--dag", "--rulegraph", "--filegraph", "--summary", "--unlock",
+             "--detailed-summary", "--list-rules", "--list", "-l", "--version", "-v", "--help", "-h"}  # fmt: skip
+    return any(argument in looks for argument in arguments)
+
+
+def hold(folder: Path) -> TextIO | None:
+    """Take the lock of a working folder for as long as this process lives, and remove stale locks of Snakemake.
+
+    Returns
+    -------
+    file or None
+        To be kept open; None where another run holds the lock, or the folder cannot be written: Snakemake's own
+        message is then the one that counts.
+    """
+    path = folder / LOCK
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return None
+    file.seek(0)
+    last = json.loads(file.read() or "{}")
+    if last.get("host") == socket.gethostname():
+        for stale in (folder / ".snakemake" / "locks").glob("*.lock"):
+            print(f"removed a lock left by a run that was killed: {stale}", file=sys.stderr)
+            stale.unlink(missing_ok=True)
+    file.truncate(0)
+    json.dump({"host": socket.gethostname(), "pid": os.getpid()}, file)
+    file.flush()
+    return file
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run Snakemake in this process; never returns."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    lock = None if changes_nothing(arguments) else hold(working_folder(arguments))
+    from snakemake.cli import main as snakemake
+
+    sys.argv[0] = "snakemake"
+    try:
+        snakemake(arguments)
+    finally:
+        if lock is not None:
+            lock.truncate(0)  # ended by itself: nothing of it is stale
+            lock.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+"""Redshifts, line fluxes and figures for a chunk of NIRSpec spectra, with msaexp's resolution and templates."""
+
+import logging
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import UserError, io, log, names
+from ..core import lines, redshift
+from ..core.catalogue import summary
+from ..provenance import Lineage
+from ..spectra import unbundle
+
+if TYPE_CHECKING:
+    from astropy.io.fits import HDUList
+    from astropy.table import Table
+
+FLUX_SCALE = 1e-20
+"""msaexp's unit of line fluxes in erg/s/cm2, and of flux densities in erg/s/cm2/Å."""
+
+
+def msa_redshift(
+    *,
+    field: str,
+    spectra: Path,
+    line_list: Path,
+    redshifts: Path,
+    figures: Path,
+    metrics: Path,
+    z_range: tuple[float, float] = (0.1, 12.0),
+    continuum_splines: int = 27,
+    velocity_width: float = 100.0,
+    dispersion_scale: float = 1.3,
+    systematic_error: float = 0.02,
+    wavelength_error: float = 0.25,
+    min_pixels: int = 50,
+    max_peak_ratio: float = 0.1,
+) -> None:
+    """Fit every source of a chunk.
+
+    Parameters
+    ----------
+    field : str
+        Name of the field.
+    spectra : Path
+        Input: the chunk's spectra, from msa_extract.
+    line_list : Path
+        Input: table of line families, resources/lines.ecsv.
+    redshifts : Path
+        Output: FITS with REDSHIFTS (a row per source, failed ones with flag 0 and their reason), ZGRID and PZ, and
+        a MODEL table per spectrum.
+    figures : Path
+        Output: folder with one figure per fitted source.
+    metrics : Path
+        Output: JSON.
+    z_range : (float, float)
+        Range of redshift searched.
+    continuum_splines : int
+        Number of continuum splines over a spectrum.
+    velocity_width : float
+        Gaussian sigma of the lines, km/s.
+    dispersion_scale : float
+        Factor on msaexp's tabulated resolution curve; above 1 is sharper, as point sources are.
+    systematic_error : float
+        Fraction of the flux added in quadrature to the error.
+    wavelength_error : float
+        Uncertainty of the wavelength scale in pixels; widens P(z).
+    min_pixels : int
+        Fewest valid pixels that are fitted.
+    max_peak_ratio : float
+        Probability of the second redshift over the first, above which the redshift is called ambiguous.
+    """
+    from astropy.table import Table
+
+    logger = log.configure("msa_redshift")
+    families = lines.families(Table.read(line_list))
+    options = {
+        "z_range": list(z_range),
+        "continuum_splines": continuum_splines,
+        "velocity_width": velocity_width,
+        "dispersion_scale": dispersion_scale,
+        "systematic_error": systematic_error,
+        "wavelength_error": wavelength_error,
+        "min_pixels": min_pixels,
+        "max_peak_ratio": max_peak_ratio,
+    }
+    lineage = Lineage.of("msa_redshift", [spectra, line_list], **options)
+    chunk = io.open_fits(spectra, extensions=("STATUS",))
+    rows, pdfs, models = [], [], []
+    grid = redshift.log_grid(*z_range, 0.002)
+    with io.atomic_directory(figures) as folder:
+        for i, status in enumerate(chunk["STATUS"].data, start=1):
+            log.progress(logger, i, len(chunk["STATUS"].data), status["source"])
+            row, pdf, found = attempt(status, unbundle(chunk, status["source"]), families, options, grid, logger)
+            if found:
+                draw(folder / names.figure_file(field, row["id"]), field, row, found)
+                models += [(row["id"], *model) for model in found["models"]]
+            rows.append(row)
+            pdfs.append(pdf)
+    io.write_fits(redshifts, product(rows, families, grid, np.array(pdfs), models), lineage)
+    io.write_json(metrics, summary(rows))
+
+
+def attempt(
+    status: Any,
+    spectra: list["HDUList"],
+    families: list[lines.Family],
+    options: dict[str, Any],
+    grid: redshift.Array,
+    logger: logging.Logger,
+) -> tuple[dict[str, Any], redshift.Array, dict[str, Any]]:
+    """Fit one source; whatever goes wrong with it becomes the reason in its row, with flag 0.
+
+    Returns
+    -------
+    row : dict
+        Of the REDSHIFTS table.
+    pdf : ndarray
+        Probability in each bin of `grid`; zeros after a failure.
+    found : dict
+        What the figure and the MODEL tables show; empty after a failure.
+    """
+    row = {"id": str(status["source"]), "ra": float(status["ra"]), "dec": float(status["dec"])}
+    row |= dict.fromkeys(("z", "z_low", "z_high", "chi2_dof", "peak_ratio", "z_2", "z_3"), np.nan)
+    row |= {"flag": 0, "reason": str(status["reason"]), "pixels": 0, "gratings": ""}
+    row |= {f"{key}_{f.name}": np.nan for f in families for key in ("flux", "flux_err", "ew", "ew_err")}
+    nothing = np.zeros_like(grid)
+    if row["reason"]:
+        return row, nothing, {}
+    try:
+        return fit(row, spectra, families, options, grid)
+    except UserError as error:
+        row["reason"] = str(error)
+    except Exception as error:
+        logger.warning("%s failed:\n%s", row["id"], traceback.format_exc())
+        row["reason"] = f"fit: {type(error).__name__}: {error}"
+    logger.warning("%s: %s", row["id"], row["reason"])
+    return row, nothing, {}
+
+
+def fit(
+    row: dict[str, Any],
+    spectra: list["HDUList"],
+    families: list[lines.Family],
+    options: dict[str, Any],
+    grid: redshift.Array,
+) -> tuple[dict[str, Any], redshift.Array, dict[str, Any]]:
+    """Fit one source's spectra jointly and fill its `row`. Returns what `attempt` returns."""
+    samplers = [sampler(hdus, options["systematic_error"]) for hdus in spectra]
+    pixels = sum(int(s.valid.sum()) for s in samplers)
+    if pixels < options["min_pixels"]:
+        raise UserError(f"{pixels} valid pixels, fewer than min_pixels: {options['min_pixels']}")
+    samplers = [s for s in samplers if s.valid.sum() > options["continuum_splines"]]
+    resolution = max(float(np.median(s.spec_R_fwhm[1])) for s in samplers)
+    fitted = lines.at_resolution(families, resolution)
+    data = [spectrum(s, options) for s in samplers]
+    low, high = options["z_range"]
+    step = float(np.clip(0.2 / resolution, 2e-4, 2e-3))
+    blur = options["wavelength_error"] * min(float(np.median(np.gradient(d.wave) / d.wave)) for d in data)
+    result = redshift.fit(data, fitted, low=low, high=high, step=step, fine_step=step / 20, blur=blur)
+    measured = redshift.measure(data, fitted, result.z)
+    flag, reason = redshift.quality(measured, result, max_peak_ratio=options["max_peak_ratio"])
+    row |= {
+        "z": result.z,
+        "z_low": result.z_low,
+        "z_high": result.z_high,
+        "chi2_dof": result.chi2 / result.dof,
+        "peak_ratio": result.peak_ratio,
+        "flag": flag,
+        "reason": reason,
+        "pixels": pixels,
+        "gratings": "+".join(s.spec.grating.upper() for s in samplers),
+    }
+    row |= {f"z_{i}": peak.z for i, peak in enumerate(result.peaks[1:3], start=2)}
+    for i, family in enumerate(fitted):
+        row[f"flux_{family.name}"] = measured.flux[i] * FLUX_SCALE
+        row[f"flux_err_{family.name}"] = measured.err[i] * FLUX_SCALE
+        row[f"ew_{family.name}"], row[f"ew_err_{family.name}"] = measured.ew[i], measured.ew_err[i]
+    models = [
+        (s.spec.grating.upper(), model_table(s, model, continuum))
+        for s, model, continuum in zip(samplers, measured.model, measured.continuum, strict=True)
+    ]
+    found = {"models": models, "images": spectra, "redshift": result, "lines": measured}
+    return row, result.on(grid), found
+
+
+def sampler(hdus: "HDUList", systematic_error: float) -> Any:
+    """msaexp's view of one spectrum: valid pixels, resolution and line profiles."""
+    from msaexp.spectrum import SpectrumSampler
+
+    class Sampler(SpectrumSampler):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self.spec_R_fwhm: dict[int, Any] = {}  # a dict of the class: instances would overwrite each other's
+            super().__init__(*args, **kwargs)
+
+    return Sampler(hdus, sys_err=systematic_error)
+
+
+def spectrum(s: Any, options: dict[str, Any]) -> redshift.Spectrum:
+    """What `redshift.fit` needs to know of one spectrum, in units of `FLUX_SCALE`."""
+    from msaexp.spectrum import IGM_FUNC
+
+    wave = np.asarray(s.spec_wobs, float)
+    to_flam = np.asarray(s.spec["to_flam"], float)
+    settings = {"scale_disp": options["dispersion_scale"], "velocity_sigma": options["velocity_width"]}
+    return redshift.Spectrum(
+        wave=wave,
+        flux=np.asarray(s.spec["flux"], float) * to_flam,
+        err=np.asarray(s.spec["full_err"], float) * to_flam,
+        valid=np.asarray(s.valid, bool),
+        continuum=np.asarray(s.bspline_array(nspline=options["continuum_splines"], get_matrix=True), float),
+        line=lambda wavelength: np.asarray(s.fast_emission_line(wavelength, line_flux=1.0, **settings), float) / 1e4,
+        transmission=lambda z: np.maximum(IGM_FUNC(z, wave * 1e4), 1e-3),
+    )
+
+
+def model_table(s: Any, model: redshift.Array, continuum: redshift.Array) -> "Table":
+    """Spectrum and model on the spectrum's wavelengths, in μm and μJy."""
+    from astropy.table import Table
+
+    to_flam = np.asarray(s.spec["to_flam"], float)
+    columns = {
+        "wave": np.asarray(s.spec["wave"], float),
+        "flux": np.where(s.valid, s.spec["flux"], np.nan),
+        "err": np.where(s.valid, s.spec["full_err"], np.nan),
+        "model": model / to_flam,
+        "continuum": continuum / to_flam,
+    }
+    return Table(columns, units={"wave": "um"} | dict.fromkeys(("flux", "err", "model", "continuum"), "uJy"))
+
+
+def product(
+    rows: list[dict[str, Any]],
+    families: list[lines.Family],
+    grid: redshift.Array,
+    pdfs: redshift.Array,
+    models: list[tuple[str, str, "Table"]],
+) -> "HDUList":
+    """The chunk's FITS file."""
+    from astropy.io import fits
+    from astropy.table import Table
+
+    units = {"ra": "deg", "dec": "deg"}
+    units |= {f"{key}_{f.name}": "erg / (s cm2)" for f in families for key in ("flux", "flux_err")}
+    units |= {f"{key}_{f.name}": "Angstrom" for f in families for key in ("ew", "ew_err")}
+    hdus = fits.HDUList(
+        [
+            fits.PrimaryHDU(),
+            fits.BinTableHDU(Table(rows=rows, units=units), name="REDSHIFTS"),
+            fits.BinTableHDU(Table({"z": grid}), name="ZGRID"),
+            fits.ImageHDU(pdfs.astype(np.float32), name="PZ"),
+        ]
+    )
+    for version, (source, grating, table) in enumerate(models, start=1):
+        hdu = fits.BinTableHDU(table, name="MODEL", ver=version)
+        hdu.header["SOURCE"], hdu.header["GRATING"] = source, grating
+        hdus.append(hdu)
+    return hdus
+
+
+def draw(path: Path, field: str, row: dict[str, Any], found: dict[str, Any]) -> None:
+    """Draw the figure of one source."""
+    from ..core.plots import redshift_figure
+
+    panels = [
+        (table, hdus["SCI"].data, grating)
+        for (grating, table), hdus in zip(found["models"], found["images"], strict=False)
+    ]
+    title = f"{field} {row['id']}   z = {row['z']:.4f}   flag {row['flag']}: {row['reason']}"
+    figure = redshift_figure(panels, found["redshift"], found["lines"], title)
+    with io.atomic(path) as part:
+        figure.savefig(part, format="png", dpi=110)
