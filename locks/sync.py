@@ -207,6 +207,19 @@ def free_space(*folders: str) -> tuple[str, bool]:
     return ", ".join(parts), tight
 
 
+def probe_space(folder: str) -> None:
+    """Raise OSError if the disk, or the quota, is used up: Python 3.12 writes half a bytecode file, silently."""
+    path = os.path.join(folder, f"{STAMP}.probe")
+    try:
+        with open(path, "wb") as file:
+            file.write(os.urandom(1 << 18))
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
 def space_message(prefix: str) -> tuple[str, bool]:
     import tempfile
 
@@ -275,7 +288,7 @@ def install_package(environment: str, prefix: str, lock: int) -> None:
     uv([*editable, "--quiet", "--editable", "."], environment=environment, prefix=prefix, lock=lock)
     wheel = ((description["hatch"] or {}).get("build", {}).get("targets", {})).get("wheel", {})
     for folder in wheel.get("packages", []):
-        compileall.compile_dir(os.path.join(ROOT, folder), quiet=1)
+        compileall.compile_dir(os.path.join(ROOT, folder), quiet=1, force=True)
     check = f"import importlib.metadata, {name.replace('-', '_')}; importlib.metadata.version({name!r})"
     result = subprocess.run([sys.executable, "-I", "-c", check], capture_output=True, text=True, check=False)
     if result.returncode:
@@ -315,8 +328,10 @@ def sync(environment: str, prefix: str, quiet: bool = False) -> None:
         for constraints in files[1:]:
             arguments += ["-b", constraints]
         uv([*arguments, files[0]], environment=environment, prefix=prefix, lock=lock)
+        probe_space(prefix)
         write_stamp(prefix, want | {"unfinished": "package"})
         install_package(environment, prefix, lock)
+        probe_space(prefix)
         write_stamp(prefix, want)
         say(f"environment {environment}: ready after {time.monotonic() - begin:.0f} s")
 
