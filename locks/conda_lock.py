@@ -72,9 +72,7 @@ def _specs(manifest: dict[str, Any], features: list[str]) -> list[str]:
     return [name if version == "*" else f"{name} {version}" for name, version in wishes.items()]
 
 
-def _repodata(
-    records: list[dict[str, Any]], channel: Channel, platform: str, folder: Path
-) -> list[SparseRepoData]:
+def _repodata(records: list[dict[str, Any]], channel: Channel, platform: str, folder: Path) -> list[SparseRepoData]:
     """A channel's repodata.json, per subdirectory, with the table's records only."""
     sparse = []
     for subdir in (platform, "noarch"):

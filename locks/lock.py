@@ -129,10 +129,7 @@ def drift() -> list[str]:
     expected = [LOCKS / f"{name}{end}" for name in [*environments(), *TOOLS] for end in (".in", ".txt")]
     missing = [path for path in [*expected, RECORDS, PIXI_LOCK, DIGESTS] if not path.exists()]
     if missing:
-        return [
-            f"{path.relative_to(ROOT)} is missing: add its wishes (.in), run: pixi run lock"
-            for path in missing
-        ]
+        return [f"{path.relative_to(ROOT)} is missing: add its wishes (.in), run: pixi run lock" for path in missing]
     problems = []
     recorded = json.loads(DIGESTS.read_text())
     now = json.loads(digests_text())
@@ -141,9 +138,7 @@ def drift() -> list[str]:
             problems.append(f"{path} changed since the locks were written. Run: pixi run lock")
     for name in sorted(recorded["environments"] | now["environments"]):
         if recorded["environments"].get(name) != now["environments"].get(name):
-            problems.append(
-                f"locks/digests.json: environment {name} has another digest now. Run: pixi run lock"
-            )
+            problems.append(f"locks/digests.json: environment {name} has another digest now. Run: pixi run lock")
     if PIXI_LOCK.read_text() != pixi_lock_text():
         problems.append(
             "pixi.lock is not what pixi.toml and resources/conda_records.json give. Run: pixi run lock "

@@ -91,9 +91,7 @@ def wanted(root: str, environment: str, prefix: str) -> dict[str, Any]:
             with open(path, "rb") as file:
                 digest.update(file.read())
         except FileNotFoundError:
-            raise Refusal(
-                f"environment {environment}: there is no {path}. Write it with: pixi run lock"
-            ) from None
+            raise Refusal(f"environment {environment}: there is no {path}. Write it with: pixi run lock") from None
     described = json.dumps(package(root), sort_keys=True, default=str)
     return {
         "format": FORMAT,
@@ -182,11 +180,7 @@ def say(text: str) -> None:
 
 def uv_environment() -> dict[str, str]:
     """The environment for uv. It takes the system's certificates: institutes' proxies add their own there."""
-    env = {
-        k: v
-        for k, v in os.environ.items()
-        if k not in ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
-    }
+    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")}
     named = ("SSL_CERT_FILE", "SSL_CERT_DIR", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS")
     if not any(name in env for name in named) and any(map(os.path.exists, SYSTEM_CERTIFICATES)):
         env["UV_NATIVE_TLS"] = env["UV_SYSTEM_CERTS"] = "true"  # the older and the newer name
@@ -292,9 +286,7 @@ def install_package(environment: str, prefix: str, lock: int) -> None:
     check = f"import importlib.metadata, {name.replace('-', '_')}; importlib.metadata.version({name!r})"
     result = subprocess.run([sys.executable, "-I", "-c", check], capture_output=True, text=True, check=False)
     if result.returncode:
-        raise Refusal(
-            f"environment {environment}: the package {name} does not import:\n{result.stderr.strip()}"
-        )
+        raise Refusal(f"environment {environment}: the package {name} does not import:\n{result.stderr.strip()}")
 
 
 def sync(environment: str, prefix: str, quiet: bool = False) -> None:
@@ -317,9 +309,7 @@ def sync(environment: str, prefix: str, quiet: bool = False) -> None:
             packages = sum("==" in line and not line.startswith((" ", "#")) for line in file)
         # A killed run, a moved folder, another Python: what is there is broken, or starts the wrong Python.
         keys = ("prefix", "root", "python", "format")
-        whole = stamp is not None and (
-            stamp.get("unfinished") == "pins" or any(stamp.get(k) != want[k] for k in keys)
-        )
+        whole = stamp is not None and (stamp.get("unfinished") == "pins" or any(stamp.get(k) != want[k] for k in keys))
         begin = time.monotonic()
         verb = "repairing" if whole else "installing"
         say(f"environment {environment}: {verb} {packages} packages, usually one or two minutes")
@@ -339,18 +329,14 @@ def sync(environment: str, prefix: str, quiet: bool = False) -> None:
 def main(arguments: list[str]) -> int:
     import argparse
 
-    parser = argparse.ArgumentParser(
-        prog="locks/sync.py", description="Install the pins of this environment."
-    )
+    parser = argparse.ArgumentParser(prog="locks/sync.py", description="Install the pins of this environment.")
     parser.add_argument("environment", nargs="?", default=os.environ.get("PIXI_ENVIRONMENT_NAME"))
     parser.add_argument("--prefix", default=os.environ.get("CONDA_PREFIX") or sys.prefix, help="its folder")
     parser.add_argument("--quiet", action="store_true", help="say nothing when there is nothing to do")
     options = parser.parse_args(arguments)
     environment, prefix = options.environment, options.prefix
     if not environment:
-        parser.error(
-            "which environment? Run: pixi run -e ENVIRONMENT install, or ./pixiw install -e ENVIRONMENT"
-        )
+        parser.error("which environment? Run: pixi run -e ENVIRONMENT install, or ./pixiw install -e ENVIRONMENT")
     try:
         if os.path.realpath(prefix) != os.path.realpath(sys.prefix):
             raise Refusal(f"environment {environment}: {prefix} is not the environment of {sys.executable}")

@@ -89,7 +89,7 @@ def ensure_uv(root: str, python: str) -> None:
         command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-user"]
         command += ["--require-hashes", "--no-deps", "--target", folder]
         command += ["-r", os.path.join(root, "locks", "uv.txt")]
-        if subprocess.run(command, check=False).returncode:
+        if subprocess.run(command, env={**os.environ, "PIP_ROOT_USER_ACTION": "ignore"}, check=False).returncode:
             space = sync.space_message(folder)[0]
             raise sync.Refusal(f"pip could not fetch uv, see above. Free space: {space}")
 

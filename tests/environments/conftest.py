@@ -80,9 +80,7 @@ class Project:
         for name, target in tools.items():
             if target and not (self.bin / name).exists():
                 (self.bin / name).symlink_to(Path(target).resolve())
-        kept = {
-            name: os.environ[name] for name in ("HOME", "SSL_CERT_FILE", "UV_CACHE_DIR") if name in os.environ
-        }
+        kept = {name: os.environ[name] for name in ("HOME", "SSL_CERT_FILE", "UV_CACHE_DIR") if name in os.environ}
         self.env = kept | {"PATH": f"{self.bin}:/usr/bin:/bin"}
 
     def command(self, *words: str) -> list[str]:

@@ -82,9 +82,7 @@ def test_a_failing_dependency_stops_the_task(installed):
 def test_tasks_name_their_environment_and_the_command_line_overrules_it(project):
     assert shown(project.pixiw("run", "in-other"))["env"]["PIXI_ENVIRONMENT_NAME"] == "other"
     assert project.pixiw("install", "--all").returncode == 0
-    assert (
-        shown(project.pixiw("run", "-e", "default", "in-other"))["env"]["PIXI_ENVIRONMENT_NAME"] == "default"
-    )
+    assert shown(project.pixiw("run", "-e", "default", "in-other"))["env"]["PIXI_ENVIRONMENT_NAME"] == "default"
 
 
 def test_one_quoted_line_is_for_the_shell(installed):
@@ -125,12 +123,7 @@ def test_mistakes_are_named_with_their_mend(installed, words, code, message):
 def test_the_named_mend_works_as_it_is_printed(project):
     result = project.pixiw("run", "-e", "other", "true")
     mend = result.stderr.partition("Run: ")[2].strip()
-    assert (
-        subprocess.run(
-            mend, shell=True, cwd="/", env=project.env, capture_output=True, check=False
-        ).returncode
-        == 0
-    )
+    assert subprocess.run(mend, shell=True, cwd="/", env=project.env, capture_output=True, check=False).returncode == 0
     assert project.uses_package("other")
 
 
@@ -168,9 +161,7 @@ def test_a_reader_of_the_checkout_can_run_but_changes_nothing(project, as_nobody
 
     def tree():
         return {
-            p: (s.st_mtime_ns, s.st_size)
-            for p in project.root.rglob("*")
-            if stat.S_ISREG((s := p.lstat()).st_mode)
+            p: (s.st_mtime_ns, s.st_size) for p in project.root.rglob("*") if stat.S_ISREG((s := p.lstat()).st_mode)
         }
 
     def run(*words):
@@ -192,9 +183,7 @@ def test_a_reader_of_the_checkout_can_run_but_changes_nothing(project, as_nobody
 @pytest.mark.parametrize("version", ["3.8", "3.9", "3.11"])
 def test_an_older_python_finds_a_newer_one(project, version):
     found = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python3"))
-    found += [
-        Path(path) for path in [shutil.which(f"python{version}")] if path and ".pyenv/shims" not in path
-    ]
+    found += [Path(path) for path in [shutil.which(f"python{version}")] if path and ".pyenv/shims" not in path]
     if not found:
         pytest.skip(f"no Python {version} here")
     (project.bin / "python3").unlink()
@@ -252,13 +241,9 @@ def test_with_pixi_a_command_needs_a_synced_environment_too(with_pixi):
     stamp_as_synced(with_pixi, "other")
     assert with_pixi.pixiw("run", "--as-is", "-e", "other", "true", "x y").returncode == 0
     manifest = str(with_pixi.root / "pixi.toml")
-    assert asked(with_pixi)[1:] == [
-        ["run", "--manifest-path", manifest, "--as-is", "-e", "other", "true", "x y"]
-    ]
+    assert asked(with_pixi)[1:] == [["run", "--manifest-path", manifest, "--as-is", "-e", "other", "true", "x y"]]
     with_pixi.change_lock("other")
-    assert (
-        "from an earlier locks/other.txt" in with_pixi.pixiw("run", "--as-is", "-e", "other", "true").stderr
-    )
+    assert "from an earlier locks/other.txt" in with_pixi.pixiw("run", "--as-is", "-e", "other", "true").stderr
 
 
 def test_with_pixi_install_makes_each_environment_and_runs_its_install_task(with_pixi):

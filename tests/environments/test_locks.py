@@ -87,10 +87,7 @@ def test_the_table_of_conda_records_can_be_taken_from_the_lock(checkout):
     code = "import conda_lock, json, pathlib; print(json.dumps(conda_lock.records_of(pathlib.Path('../pixi.lock'))))"
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, cwd=checkout / "locks", capture_output=True, text=True, check=True)
-    assert (
-        json.loads(result.stdout)
-        == json.loads((ROOT / "resources" / "conda_records.json").read_text())["records"]
-    )
+    assert json.loads(result.stdout) == json.loads((ROOT / "resources" / "conda_records.json").read_text())["records"]
 
 
 def test_the_pixi_lock_is_canonical_and_complete(tmp_path):
@@ -129,9 +126,7 @@ def test_every_environment_has_a_digest_of_its_own():
 
 
 def test_no_tracked_file_of_the_locks_names_a_registry():
-    registry = re.compile(
-        r"pypi\.(org|python)|pythonhosted|registry\.npmjs|debian\.org|/simple\b", re.IGNORECASE
-    )
+    registry = re.compile(r"pypi\.(org|python)|pythonhosted|registry\.npmjs|debian\.org|/simple\b", re.IGNORECASE)
     files = [
         ROOT / "pixi.toml",
         ROOT / "pixi.lock",
@@ -167,8 +162,6 @@ def test_every_task_but_install_first_installs_the_environment_it_runs_in():
 
 
 def test_pixiw_lists_the_tasks_of_the_manifest():
-    listing = subprocess.run(
-        [ROOT / "pixiw", "run"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
+    listing = subprocess.run([ROOT / "pixiw", "run"], capture_output=True, text=True, check=True).stdout.splitlines()
     described = {line.split()[0]: line.split(maxsplit=1)[1] for line in listing}
     assert described == {name: task["description"] for name, task in MANIFEST["tasks"].items()}

@@ -163,9 +163,7 @@ def test_a_removed_python_is_noticed(project):
 
 def test_without_uv_the_pinned_one_is_fetched(project):
     (project.bin / "uv").unlink(missing_ok=True)
-    if subprocess.run(
-        [project.bin / "python3", "-m", "pip", "--version"], capture_output=True, check=False
-    ).returncode:
+    if subprocess.run([project.bin / "python3", "-m", "pip", "--version"], capture_output=True, check=False).returncode:
         pytest.skip("this Python has no pip")
     result = project.pixiw("install")
     assert result.returncode == 0, result.stderr
