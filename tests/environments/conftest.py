@@ -40,7 +40,11 @@ second = { cmd = "echo second >> order", depends-on = ["first"] }
 third = { cmd = "echo third >> order", depends-on = ["first", "second", { task = "install", environment = "other" }] }
 after-fail = { cmd = "echo never > never", depends-on = ["fail"] }
 elsewhere = { cmd = "python ../show.py", cwd = "data", env = { EXTRA = "$GREETING you" } }
-in-other = { cmd = "python show.py", default-environment = "other", depends-on = [{ task = "install", environment = "other" }] }
+
+[tasks.in-other]
+cmd = "python show.py"
+default-environment = "other"
+depends-on = [{ task = "install", environment = "other" }]
 """
 SHOW = """
 import json, os, sys

@@ -123,7 +123,10 @@ def test_mistakes_are_named_with_their_mend(installed, words, code, message):
 def test_the_named_mend_works_as_it_is_printed(project):
     result = project.pixiw("run", "-e", "other", "true")
     mend = result.stderr.partition("Run: ")[2].strip()
-    assert subprocess.run(mend, shell=True, cwd="/", env=project.env, capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run(["/bin/sh", "-c", mend], cwd="/", env=project.env, capture_output=True, check=False).returncode
+        == 0
+    )
     assert project.uses_package("other")
 
 
