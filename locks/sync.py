@@ -270,16 +270,9 @@ def install_package(environment: str, prefix: str, lock: int) -> None:
         return
     name = description["project"]["name"]
     # Its build back end is among the pins: nothing is downloaded to build it.
-    editable = [
-        "install",
-        "--no-deps",
-        "--no-build-isolation",
-        "--reinstall-package",
-        name,
-        "--refresh-package",
-        name,
-    ]
-    uv([*editable, "--quiet", "--editable", "."], environment=environment, prefix=prefix, lock=lock)
+    again = ["--reinstall-package", name, "--refresh-package", name]
+    options = ["--quiet", "--no-deps", "--no-build-isolation", *again]
+    uv(["install", *options, "--editable", "."], environment=environment, prefix=prefix, lock=lock)
     wheel = ((description["hatch"] or {}).get("build", {}).get("targets", {})).get("wheel", {})
     for folder in wheel.get("packages", []):
         compileall.compile_dir(os.path.join(ROOT, folder), quiet=1, force=True)

@@ -103,12 +103,12 @@ def test_x_takes_a_task_s_name_for_a_command(installed):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["run", "-e", "defualt", "true"], 1, "no environment defualt; did you mean default?"),
+        (["run", "-e", "defaultt", "true"], 1, "no environment defaultt; did you mean default?"),
         (["install", "-e", "othr"], 1, "no environment othr; did you mean other?"),
         (["run", "elsewher"], 127, "no task and no command elsewher; did you mean elsewhere?"),
-        (["run", "pyton"], 127, "no task and no command pyton; did you mean python?"),
+        (["run", "pythonn"], 127, "no task and no command pythonn; did you mean python?"),
         (["run", "--as_is", "true"], 1, "no option --as_is; did you mean --as-is?"),
-        (["instal"], 1, "no command instal; did you mean install?"),
+        (["installl"], 1, "no command installl; did you mean install?"),
         (["run", "-e", "other", "true"], 1, "environment other is not installed. Run: "),
         (["run", "--as-is", "in-other"], 1, "environment other is not installed. Run: "),
     ],
