@@ -108,7 +108,7 @@ def test_x_takes_a_task_s_name_for_a_command(installed):
         (["run", "elsewher"], 127, "no task and no command elsewher; did you mean elsewhere?"),
         (["run", "pythonn"], 127, "no task and no command pythonn; did you mean python?"),
         (["run", "--as_is", "true"], 1, "no option --as_is; did you mean --as-is?"),
-        (["installl"], 1, "no command installl; did you mean install?"),
+        (["instakl"], 1, "no command instakl; did you mean install?"),
         (["run", "-e", "other", "true"], 1, "environment other is not installed. Run: "),
         (["run", "--as-is", "in-other"], 1, "environment other is not installed. Run: "),
     ],
