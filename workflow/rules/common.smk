@@ -13,8 +13,8 @@ from pureparallel.sources import sources
 ROOT = Path(workflow.basedir).parent
 DIGESTS = json.loads((ROOT / "locks" / "digests.json").read_text())["environments"]
 
-# Every rule enters its environment by `"$PIXIW" run --as-is -e <environment>`. By the shell's prefix, not by a parameter:
-# a checkout that moves re-runs nothing.
+# Jobs enter their environment by `"$PIXIW" run --as-is -e <environment>`; by the shell's prefix and not by a parameter,
+# so that a checkout that moves re-runs nothing.
 shell.prefix(f"PIXIW={shlex.quote(str(ROOT / 'pixiw'))}; ")
 
 

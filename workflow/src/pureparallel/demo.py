@@ -8,8 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-from . import ROOT
-
 FIELDS = ("ceers-msa",)
 REPORT = Path("results") / "report.html"
 
@@ -18,22 +16,22 @@ def snakemake(*arguments: str) -> None:
     """Run Snakemake on the demonstration's fields; ends this process where it fails."""
     fields = ",".join(FIELDS)
     command = [sys.executable, "-m", "pureparallel.launch", "--config", f"fields=[{fields}]", *arguments]
-    code = subprocess.run(command, cwd=ROOT, check=False).returncode
+    code = subprocess.run(command, check=False).returncode
     if code:
         sys.exit(code)
 
 
 def newest(folder: Path) -> float:
     """Time of the newest product, without the report itself."""
-    times = (path.stat().st_mtime for path in folder.rglob("*") if path.is_file() and path != ROOT / REPORT)
+    times = (path.stat().st_mtime for path in folder.rglob("*") if path.is_file() and path != REPORT)
     return max(times, default=0.0)
 
 
 def main() -> None:
     """Reduce the fields, then make the report where it is older than a product."""
-    start, report = time.time(), ROOT / REPORT
+    start = time.time()
     snakemake("--quiet", "rules", "host")
-    if report.is_file() and report.stat().st_mtime >= newest(report.parent):
+    if REPORT.is_file() and REPORT.stat().st_mtime >= newest(REPORT.parent):
         print(f"demo: nothing to do, everything is up to date. Look at {REPORT}")
         return
     snakemake("--report", str(REPORT), "--quiet", "all")

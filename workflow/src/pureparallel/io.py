@@ -140,9 +140,9 @@ def open_fits(path: Path, *, instrument: str | None = None, extensions: tuple[st
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
-        with warnings.catch_warnings():
+        with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("error", AstropyUserWarning)
-            with fits.open(path, memmap=False, lazy_load_hdus=False, checksum=True) as opened:
+            with fits.open(file, memmap=False, lazy_load_hdus=False, checksum=True) as opened:
                 hdus = fits.HDUList([hdu.copy() for hdu in opened])
     except (OSError, AstropyUserWarning, ValueError, TypeError) as error:
         raise UserError(f"{path}: not a complete FITS file ({error}); fetch or make it again") from error

@@ -13,6 +13,7 @@ import json
 import os
 import socket
 import sys
+import warnings
 from pathlib import Path
 from typing import TextIO
 
@@ -67,6 +68,8 @@ def main(arguments: list[str] | None = None) -> None:
     lock = None if changes_nothing(arguments) else hold(working_folder(arguments))
     from snakemake.cli import main as snakemake
 
+    # Snakemake 9.27 forgets to await the sizes of inputs that it asks for while it builds the graph.
+    warnings.filterwarnings("ignore", message="coroutine .*InputFiles", category=RuntimeWarning)
     sys.argv[0] = "snakemake"
     try:
         snakemake(arguments)

@@ -66,9 +66,10 @@ def digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def command_line(argv: Iterable[str] | None = None) -> str:
-    """The command as typed, with paths relative to the checkout or the working folder and never absolute."""
-    return " ".join(_relative(argument) for argument in (sys.argv if argv is None else argv))
+def command_line(arguments: Iterable[str] | None = None) -> str:
+    """The command of this step, with paths relative to the checkout or the working folder and never absolute."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    return " ".join(["pureparallel", *map(_relative, arguments)])
 
 
 def _relative(argument: str) -> str:
@@ -134,7 +135,7 @@ class Lineage:
         record = self.record()
         header["PPSTEP"] = (record["step"], "pureparallel step")
         header["PPVERS"] = (record["software"]["pureparallel"], "pureparallel version")
-        header["PPCOMMIT"] = (record["software"]["commit"], "commit of the workflow")
+        header["PPCOMMIT"] = record["software"]["commit"]
         header["PPDATE"] = (record["date"], "UTC of this step")
         header["PPENV"] = (record["environment"]["name"], "environment")
         header["PPLOCK"] = (record["environment"]["lock_digest"], "digest of the environment's lock")

@@ -160,21 +160,35 @@ class _Data:
         self.flux = np.concatenate([s.flux for s in spectra])[self.valid] / self.err
 
     def weighted(self, matrix: Array) -> tuple[Array, NDArray[np.bool_]]:
-        """Weighted templates (pixels, used templates) and which templates are used."""
-        weighted = matrix[:, self.valid] / self.err
-        used = np.any(weighted > 1e-10 * np.abs(weighted).max(), axis=1)
-        return weighted[used].T, used
+        """Weighted templates (used templates, pixels) and which templates are used."""
+        weighted = matrix[:, self.valid]
+        weighted /= self.err
+        used = np.any(weighted > 1e-10 * weighted.max(initial=0.0), axis=1)
+        return weighted[used], used
 
 
 def chi2(spectra: Sequence[Spectrum], families: Sequence[Family], grid: Array) -> Array:
-    """Chi2 of the best non-negative combination of templates at every redshift of `grid`."""
+    """Chi2 of the best non-negative combination of templates at every redshift of `grid`.
+
+    The problem is reduced to the templates' own space by the Cholesky factor of their normal matrix: tens of rows
+    instead of thousands of pixels.
+    """
+    from scipy.linalg import solve_triangular
     from scipy.optimize import nnls
 
     data = _Data(spectra)
+    total = float(data.flux @ data.flux)
     out = np.empty(len(grid))
     for i, z in enumerate(grid):
-        matrix, _ = data.weighted(design(spectra, families, z)[0])
-        out[i] = nnls(matrix, data.flux)[1] ** 2
+        weighted, _ = data.weighted(design(spectra, families, z)[0])
+        normal = weighted @ weighted.T
+        scale = 1 / np.sqrt(np.diag(normal))
+        normal *= scale[:, None] * scale
+        normal[np.diag_indices_from(normal)] += 1e-10  # blended lines make it singular
+        projected = scale * (weighted @ data.flux)
+        factor = np.linalg.cholesky(normal)
+        target = solve_triangular(factor, projected, lower=True)
+        out[i] = total - float(target @ target) + nnls(factor.T, target)[1] ** 2
     return out
 
 
@@ -269,6 +283,7 @@ def measure(spectra: Sequence[Spectrum], families: Sequence[Family], z: float) -
     data = _Data(spectra)
     matrix, covered = design(spectra, families, z)
     weighted, used = data.weighted(matrix)
+    weighted = weighted.T
     used_rows = np.flatnonzero(used)
     solution, *_ = np.linalg.lstsq(weighted, data.flux, rcond=None)
     residual = data.flux - weighted @ solution

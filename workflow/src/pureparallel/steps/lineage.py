@@ -53,6 +53,8 @@ def lineage(
 
 def overview_page(field: str, used: dict[str, Any], records: list[dict[str, Any]]) -> str:
     """The page."""
+    import yaml
+
     rows = [
         [
             one["product"]["name"],
@@ -66,5 +68,6 @@ def overview_page(field: str, used: dict[str, Any], records: list[dict[str, Any]
         for one in records
     ]
     columns = ["product", "step", "date (UTC)", "commit", "environment and lock", "inputs", "SHA-256"]
-    content = page.details("Configuration used", page.preformatted(json.dumps(used, indent=2)), is_open=True)
+    text = yaml.safe_dump(used, allow_unicode=True, default_flow_style=None, width=100)
+    content = page.details("Configuration used", page.preformatted(text), is_open=True)
     return page.document(f"{field}: lineage", content + "<h2>Products</h2>" + page.table(columns, rows))

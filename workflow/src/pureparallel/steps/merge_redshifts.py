@@ -134,7 +134,8 @@ def overview_page(field: str, table: "Table") -> str:
         numbers += [f"{row['z'] - row['z_low']:.4f}", f"{row['z_high'] - row['z']:.4f}", str(row["flag"])]
         numbers += [f"{row['chi2_dof']:.2f}", f"{row['peak_ratio']:.1e}"]
         rows.append([str(row["id"]), *numbers, detected(row), str(row["reason"])])
-    text = f"{len(table)} sources. Flags: 3 two or more lines, 2 one line and photometry, 1 less, 0 failed."
+    count = f"{len(table)} source{'s' if len(table) != 1 else ''}"
+    text = f"{count}. Flags: 3 two or more lines, 2 one line and photometry, 1 less, 0 failed."
     return page.document(f"{field}: redshifts", f"<p>{html.escape(text)}</p>" + page.table(columns, rows))
 
 

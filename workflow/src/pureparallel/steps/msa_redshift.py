@@ -157,7 +157,7 @@ def fit(
     fitted = lines.at_resolution(families, resolution)
     data = [spectrum(s, options) for s in samplers]
     low, high = options["z_range"]
-    step = float(np.clip(0.2 / resolution, 2e-4, 2e-3))
+    step = float(np.clip(0.3 / resolution, 2e-4, 2e-3))
     blur = options["wavelength_error"] * min(float(np.median(np.gradient(d.wave) / d.wave)) for d in data)
     result = redshift.fit(data, fitted, low=low, high=high, step=step, fine_step=step / 20, blur=blur)
     measured = redshift.measure(data, fitted, result.z)

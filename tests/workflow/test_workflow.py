@@ -1,0 +1,141 @@
+"""The workflow as Snakemake sees it: it parses, plans, lints, and refuses what is wrong in words."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+SNAKEMAKE = [sys.executable, "-m", "snakemake"]
+
+
+@pytest.fixture
+def checkout(root, tmp_path):
+    """A copy of what Snakemake reads."""
+    for part in ("config", "locks", "profiles", "resources", "workflow"):
+        shutil.copytree(root / part, tmp_path / part, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def plan(folder, *arguments):
+    return subprocess.run([*SNAKEMAKE, "-n", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_dry_run_of_the_demonstration(checkout):
+    done = plan(checkout)
+    assert done.returncode == 0, done.stderr
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.M))
+    assert counts == {
+        "msa_slitlets": "3", "msa_extract": "1", "msa_redshift": "1", "merge_redshifts": "1", "lineage": "1",
+        "software": "1", "all": "1", "total": "9",
+    }  # fmt: skip
+
+
+def test_snakemake_lint_is_clean(checkout):
+    done = subprocess.run([*SNAKEMAKE, "--lint"], cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_slurm_profile_is_found_by_its_name_and_plans(checkout, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_DIRS", str(checkout / "profiles"))
+    done = plan(checkout, "--profile", "slurm")
+    assert done.returncode == 0, done.stderr
+    assert "profiles slurm" in done.stderr
+
+
+def test_sources_go_through_in_chunks(checkout):
+    tsv = checkout / "config" / "fields" / "ceers-msa.tsv"
+    header, *rows = tsv.read_text().splitlines()
+    more = [row.replace("1345_933", f"1345_{i}") for i in range(900, 945) for row in rows]
+    tsv.write_text("\n".join([header, *more]) + "\n")
+    done = plan(checkout)
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.M))
+    assert (counts["msa_slitlets"], counts["msa_extract"], counts["msa_redshift"]) == ("135", "3", "3")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("config/config.yaml", "fields:", "feilds:", "unknown key 'feilds'; did you mean 'fields'"),
+        ("config/config.yaml", "ceers-msa", "ceers-mas", "nobody defined 'ceers-mas'"),
+        ("config/fields/ceers-msa.yaml", "description:", "descripton:", "unknown key 'descripton'"),
+        ("config/fields/ceers-msa.tsv", "location", "place", "unknown column 'place'"),
+        ("config/fields/ceers-msa.tsv", "_00002_", "_00001_", "stands in row 2 already"),
+        ("config/fields/ceers-msa.tsv", "package:msaexp", "../msaexp", "climbs out of its folder"),
+    ],
+)
+def test_mistakes_stop_the_run_with_their_place_and_no_traceback(checkout, file, old, new, expected):
+    path = checkout / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    done = plan(checkout)
+    assert done.returncode != 0
+    text = done.stdout + done.stderr
+    assert expected in text
+    assert path.name in text
+    assert "Traceback" not in text
+
+
+def test_a_missing_slitlet_is_named(checkout, tmp_path):
+    tsv = checkout / "config" / "fields" / "ceers-msa.tsv"
+    tsv.write_text(tsv.read_text().replace("package:msaexp/tests/data/", "nowhere/"))
+    file = "jw01345062001_03101_00001_nrs2_phot.138.1345_933.fits"
+    command = [sys.executable, "-m", "pureparallel.cli", "msa_slitlets", "--location", f"nowhere/{file}"]
+    done = subprocess.run([*command, "--slitlet", "x.fits"], cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"nowhere/{file}: no such file" in done.stderr
+
+
+def test_a_target_of_a_field_that_is_not_configured(checkout):
+    done = plan(checkout, "results/other/other_redshifts.fits")
+    assert done.returncode != 0
+    assert "'other' is not among the configured fields" in done.stdout + done.stderr
+
+
+def test_fields_stand_beside_the_configuration_that_is_given(checkout, tmp_path):
+    mine = tmp_path / "mine"
+    (mine / "fields").mkdir(parents=True)
+    for suffix in ("yaml", "tsv"):
+        shutil.copy(checkout / f"config/fields/ceers-msa.{suffix}", mine / f"fields/own-field.{suffix}")
+    (mine / "config.yaml").write_text("fields: [own-field]\n")
+    done = plan(checkout, "--configfile", str(mine / "config.yaml"))
+    assert done.returncode == 0, done.stderr
+    assert "results/own-field/own-field_redshifts.fits" in done.stdout + done.stderr
+
+
+def profiles(root):
+    return sorted(path for path in (root / "profiles").glob("*/config*.yaml") if path.parent.name != "snakemake")
+
+
+def test_every_rule_named_in_a_profile_exists(root):
+    rules = set(re.findall(r"^rule (\w+):", "".join(p.read_text() for p in root.glob("workflow/**/*.smk")), re.M))
+    assert profiles(root)
+    for path in profiles(root):
+        content = yaml.safe_load(path.read_text())
+        for key in ("set-threads", "set-resources", "groups", "set-scatter"):
+            named = content.get(key) or []
+            names = named if isinstance(named, dict) else [entry.split("=")[0].split(":")[0] for entry in named]
+            assert set(names) <= rules, f"{path}: {key}"
+
+
+def test_every_key_of_a_profile_is_an_option_of_snakemake(root):
+    text = subprocess.run([*SNAKEMAKE, "--help"], capture_output=True, text=True, check=True).stdout
+    for path in profiles(root):
+        for key in yaml.safe_load(path.read_text()):
+            assert f"--{key}" in text, f"{path}: {key}"
+
+
+def test_reading_the_configuration_imports_nothing_heavy(root):
+    code = "import sys, pureparallel.config, pureparallel.names, pureparallel.sources; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    heavy = {"numpy", "astropy", "scipy", "pandas", "matplotlib", "jwst", "msaexp", "snakemake"}
+    assert not heavy & set(done.stdout.split())
+
+
+def test_sizes(root):
+    assert len((root / "workflow" / "Snakefile").read_text().splitlines()) < 60
+    for path in (root / "workflow" / "rules").glob("*.smk"):
+        assert len(path.read_text().splitlines()) <= 150, path
+        assert path.name == "common.smk" or "lambda" not in path.read_text()
