@@ -1,6 +1,7 @@
 """The demonstration end to end: real slitlets to a redshift, with its report and lineage."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -206,3 +207,19 @@ def test_a_killed_run_finishes_and_redoes_only_what_was_not_done(copied, root, r
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert list((copied / FIELD / step).glob("*.fits"))
     assert "Nothing to be done" in run_in("default", "python", "-m", "pureparallel.launch", cwd=copied).stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting the checkout read-only takes root")
+def test_a_read_only_checkout_runs_in_another_folder(root, tmp_path):
+    commands = [
+        f"mount --bind '{root}' '{root}'",
+        f"mount -o remount,ro,bind '{root}'",
+        f"! touch '{root}/written' 2>/dev/null",
+        f"cd '{root}'",
+        f"./pixiw run snakemake --directory '{tmp_path}' --until msa_slitlets",
+    ]
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", " && ".join(commands)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / FIELD / "slitlets").glob("*.fits"))) == 3

@@ -105,6 +105,14 @@ def test_fields_stand_beside_the_configuration_that_is_given(checkout, tmp_path)
     assert "results/own-field/own-field_redshifts.fits" in done.stdout + done.stderr
 
 
+def test_a_working_folder_without_configuration_uses_the_checkouts(checkout, tmp_path):
+    elsewhere = tmp_path / "else where"
+    elsewhere.mkdir()
+    done = plan(checkout, "--directory", str(elsewhere))
+    assert done.returncode == 0, done.stderr
+    assert "ceers-msa_redshifts.fits" in done.stdout + done.stderr
+
+
 def profiles(root):
     return sorted(path for path in (root / "profiles").glob("*/config*.yaml") if path.parent.name != "snakemake")
 

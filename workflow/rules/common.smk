@@ -19,9 +19,10 @@ shell.prefix(f"PIXIW={shlex.quote(str(ROOT / 'pixiw'))}; ")
 
 
 def fields_folder():
-    """config/fields beside the configuration given on the command line, else in the working folder."""
-    given = [Path(file).parent / "fields" for file in reversed(workflow.overwrite_configfiles or [])]
-    return next((folder for folder in given if folder.is_dir()), Path("config/fields"))
+    """fields/ beside the configuration given on the command line, else in the working folder, else in the checkout."""
+    files = [*reversed(workflow.overwrite_configfiles or []), "config/config.yaml"]
+    folders = [Path(file).parent / "fields" for file in files]
+    return next((folder for folder in folders if folder.is_dir()), ROOT / "config" / "fields")
 
 
 try:

@@ -194,6 +194,8 @@ def sampler(hdus: "HDUList", systematic_error: float) -> Any:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             self.spec_R_fwhm: dict[int, Any] = {}  # a dict of the class: instances would overwrite each other's
             super().__init__(*args, **kwargs)
+            self.spec_wobs: Any = np.asarray(self["wave"], np.float32)  # table columns cost half of a line's profile
+            self.spec_R_fwhm = {order: np.asarray(curve) for order, curve in self.spec_R_fwhm.items()}
 
     return Sampler(hdus, sys_err=systematic_error)
 
