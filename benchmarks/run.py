@@ -79,7 +79,10 @@ def overhead() -> None:
 def parsing() -> None:
     """What Snakemake costs to start, to read the workflow and to plan; every remote job pays the second."""
     inside = [PIXIW, "run", "--as-is", "-e", "default", "python", "-m"]
-    code = "from pureparallel import config; from pathlib import Path; config.load({'fields': ['ceers-msa']}, Path('config/fields'))"
+    code = (
+        "from pathlib import Path; from pureparallel import config;"
+        " config.load({'fields': ['ceers-msa']}, Path('config/fields'))"
+    )
     found = measure(
         {
             "snakemake --version": [*inside, "snakemake", "--version"],

@@ -67,7 +67,7 @@ rule msa_redshift:
             caption="../report/msa_redshift.rst",
             category="NIRSpec redshifts",
             subcategory="{field}",
-            labels={"source": "{name}", "figure": "spectrum and P(z)"},
+            labels={"source": "{name}"},  # one label only: the report takes a second one with two values for a switch
         ),
     log:
         "<logs>/msa_redshift/{field}_{chunk}.log",
@@ -112,7 +112,7 @@ rule merge_redshifts:
             caption="../report/merge_redshifts.rst",
             category="NIRSpec redshifts",
             subcategory="{field}",
-            labels={"source": "all", "figure": "table of redshifts and lines"},
+            labels={"source": "all: table of redshifts and lines"},
         ),
     log:
         "<logs>/merge_redshifts/{field}.log",

@@ -9,6 +9,7 @@ h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums }
 th, td { text-align: left; padding: .3rem .7rem; border-bottom: 1px solid #d8dee6; vertical-align: top }
+td:last-child { min-width: 16rem }
 th { cursor: pointer; background: #eef2f6; position: sticky; top: 0; white-space: nowrap }
 pre { background: #eef2f6; padding: 1rem; overflow-x: auto; font-size: 13px }
 summary { cursor: pointer; font-weight: 600; padding: .3rem 0 }
