@@ -26,7 +26,8 @@ VISIT = """
       for (const path of paths) { app.showResultInfo(path); await wait(); }
     }
   }
-  const fetched = performance.getEntriesByType('resource').map(entry => entry.name).filter(name => /^https?:/.test(name));
+  const names = performance.getEntriesByType('resource').map(entry => entry.name);
+  const fetched = names.filter(name => /^https?:/.test(name));
   document.body.innerHTML = '<pre id="outcome"></pre>';
   document.querySelector('#outcome').textContent = JSON.stringify({ failures, rows, fetched });
 })();
