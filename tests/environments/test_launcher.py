@@ -196,7 +196,9 @@ def test_an_older_python_finds_a_newer_one(project, version):
     assert project.pixiw("run", "python", "--version").stdout.startswith("Python 3.12")
 
 
-PIXI = f"""#!{sys.executable}
+PIXI = f"""#!/bin/sh
+'''exec' "{sys.executable}" "$0" "$@"
+' '''
 import json, os, sys
 with open(os.environ["PIXI_LOG"], "a") as file:
     print(json.dumps(sys.argv[1:]), file=file)
