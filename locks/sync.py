@@ -174,6 +174,27 @@ def locked(root: str, name: str) -> Iterator[int]:
         yield file.fileno()
 
 
+def record_backend(root: str, name: str) -> str:
+    """Record in `.pixiw/backend` which of pixi and venv made the environments; the first choice stands.
+
+    Jobs read it, also where pixi was called without pixiw.
+    """
+    path = os.path.join(root, ".pixiw", "backend")
+    with locked(root, "pixiw"):
+        if not os.path.exists(path):
+            with open(f"{path}.new", "w", encoding="utf-8") as file:
+                file.write(name + "\n")
+            os.replace(f"{path}.new", path)
+    with open(path, encoding="utf-8") as file:
+        return file.read().strip()
+
+
+def made_by(root: str, prefix: str) -> str:
+    """Which of pixi and venv an environment's folder belongs to."""
+    inside = os.path.realpath(prefix).startswith(os.path.join(os.path.realpath(root), ".pixi") + os.sep)
+    return "pixi" if inside else "venv"
+
+
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -315,6 +336,7 @@ def sync(environment: str, prefix: str, quiet: bool = False) -> None:
         write_stamp(prefix, want | {"unfinished": "package"})
         install_package(environment, prefix, lock)
         probe_space(prefix)
+        record_backend(ROOT, made_by(ROOT, prefix))
         write_stamp(prefix, want)
         say(f"environment {environment}: ready after {time.monotonic() - begin:.0f} s")
 

@@ -251,6 +251,17 @@ def test_with_pixi_a_command_needs_a_synced_environment_too(with_pixi):
     assert "from an earlier locks/other.txt" in with_pixi.pixiw("run", "--as-is", "-e", "other", "true").stderr
 
 
+def test_what_pixi_installed_without_pixiw_is_used_by_jobs(with_pixi):
+    """`pixi run snakemake` syncs by pixi's own install task; its jobs then come through pixiw."""
+    prefix = with_pixi.root / ".pixi" / "envs" / "other"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", prefix], check=True)
+    env = with_pixi.env | {"CONDA_PREFIX": str(prefix), "PIXI_ENVIRONMENT_NAME": "other"}
+    env["PATH"] = f"{Path(shutil.which('uv')).parent}:{env['PATH']}"
+    subprocess.run([prefix / "bin" / "python", with_pixi.root / "locks" / "sync.py"], env=env, check=True)
+    assert with_pixi.pixiw("run", "--as-is", "-e", "other", "true").returncode == 0
+    assert asked(with_pixi)[-1][-1] == "true"
+
+
 def test_with_pixi_install_makes_each_environment_and_runs_its_install_task(with_pixi):
     stamp_as_synced(with_pixi, "default")
     assert with_pixi.pixiw("install", "-e", "other", "-e", "default").returncode == 0

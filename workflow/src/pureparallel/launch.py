@@ -9,8 +9,6 @@ All arguments are Snakemake's.
 
 import argparse
 import fcntl
-import json
-import os
 import socket
 import sys
 import warnings
@@ -47,17 +45,20 @@ def hold(folder: Path) -> TextIO | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+")
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
     file.seek(0)
-    last = json.loads(file.read() or "{}")
-    if last.get("host") == socket.gethostname():
+    if file.read().strip() == socket.gethostname():  # the last run's host; a run that ends by itself leaves nothing
         for stale in (folder / ".snakemake" / "locks").glob("*.lock"):
             print(f"removed a lock left by a run that was killed: {stale}", file=sys.stderr)
             stale.unlink(missing_ok=True)
     file.truncate(0)
-    json.dump({"host": socket.gethostname(), "pid": os.getpid()}, file)
+    file.write(socket.gethostname())
     file.flush()
     return file
 
