@@ -1,4 +1,4 @@
-"""Write simulated G235M and G395M spectra of one galaxy at z = 4, as msa_extract does; run in environment msaexp."""
+"""Write simulated G235M and G395M spectra of a galaxy at z = 4, as msa_extract does; run in environment msaexp."""
 
 from pathlib import Path
 
@@ -37,10 +37,20 @@ def spectrum(grating: str, blocking: str, wave: np.ndarray, rng: np.random.Gener
     return fits.HDUList([hdus()[1], fits.ImageHDU(np.zeros((27, len(wave))), name="SCI")])
 
 
+def mostly_lost(hdus: fits.HDUList) -> fits.HDUList:
+    """The same spectrum with ten pixels left."""
+    hdus["SPEC1D"].data["flux"][10:] = np.nan
+    return hdus
+
+
 rng = np.random.default_rng(1)
+blue, red = np.arange(1.7, 3.1, 0.00106), np.arange(2.9, 5.2, 0.0018)
 found = [
-    ("sim", "G235M", spectrum("G235M", "F170LP", np.arange(1.7, 3.1, 0.00106), rng)),
-    ("sim", "G395M", spectrum("G395M", "F290LP", np.arange(2.9, 5.2, 0.0018), rng)),
+    ("both", "G235M", spectrum("G235M", "F170LP", blue, rng)),
+    ("both", "G395M", spectrum("G395M", "F290LP", red, rng)),
+    ("one", "G235M", mostly_lost(spectrum("G235M", "F170LP", blue, rng))),
+    ("one", "G395M", spectrum("G395M", "F290LP", red, rng)),
+    ("none", "G235M", mostly_lost(spectrum("G235M", "F170LP", blue, rng))),
 ]
-rows = [{"source": "sim", "ra": 1.0, "dec": 2.0, "slitlets": 6, "reason": ""}]
+rows = [{"source": name, "ra": 1.0, "dec": 2.0, "slitlets": 3, "reason": ""} for name in ("both", "one", "none")]
 io.write_fits(Path("spectra.fits"), bundle(rows, found), Lineage.of("simulated", []))

@@ -180,6 +180,35 @@ def test_a_new_field_leaves_the_old_one_alone(copied, planned):
     assert planned(copied) == set()
 
 
+def test_own_files_of_which_one_is_broken(copied, planned, run_in):
+    """A user's field: local slitlets, no hashes, a chunk per source; the broken one is a row with its reason."""
+    data = copied / "data"
+    data.mkdir()
+    rows = ["exposure\tmode\tslitlet\tsource\tlocation"]
+    for source in ("good", "broken"):
+        for path in sorted((copied / FIELD / "slitlets").glob("*.fits")):
+            own = data / path.name.replace("1345_933", source)
+            own.write_bytes(path.read_bytes()[: 300_000 if source == "broken" else None])
+            exposure = path.name.partition("_phot")[0]
+            rows.append(f"{exposure}\tnirspec_msa\t138\t{source}\tdata/{own.name}")
+    (copied / "config/fields/own.tsv").write_text("\n".join(rows) + "\n")
+    options = "msa_extract: {chunk: 1}\nmerge_redshifts: {max_failed_fraction: 0.5}\n"
+    (copied / "config/fields/own.yaml").write_text(options)
+    (copied / "config/config.yaml").write_text("fields: [own]\n")
+    run_in("default", "python", "-m", "pureparallel.launch", cwd=copied)
+
+    table = Table.read(copied / "results/own/own_redshifts.fits", hdu="REDSHIFTS", mask_invalid=False)
+    assert list(table["id"]) == ["good", "broken"]
+    assert list(table["flag"]) == [3, 0]
+    assert "not a complete FITS file" in table["reason"][1]
+    assert [path.name for path in (copied / "results/own/spectra").glob("*.fits")] == ["own_good_spec.fits"]
+    assert "Warning" not in (copied / "logs/merge_redshifts/own.log").read_text()
+    assert str(copied) not in (copied / "results/own/own_lineage.json").read_text()
+
+    (data / "jw01345062001_03101_00001_nrs2_phot.138.broken.fits").write_bytes(b"changed")
+    assert planned(copied) == {"msa_slitlets", "msa_extract"} | AFTER_FIT
+
+
 @pytest.mark.parametrize("step", ["msa_extract", "msa_redshift"])
 def test_a_killed_run_finishes_and_redoes_only_what_was_not_done(copied, root, run_in, step):
     kept = {path: path.stat().st_mtime_ns for path in (copied / FIELD / "slitlets").iterdir()}

@@ -61,6 +61,10 @@ def test_one_fields_override_leaves_the_defaults_of_others_alone(survey, tmp_pat
         ("msa_extract: {chunk: 2, chunk: 3}\n", r"one\.yaml:1: key 'chunk' stands here twice"),
         ("a: [\n", r"one\.yaml: not YAML"),
         ("- a\n", r"one\.yaml: expected keys and values"),
+        ("a: &x [*x]\n", r"one\.yaml:1: this value holds itself"),
+        ("msa_redshift: {systematic_error: .nan}\n", r"msa_redshift\.systematic_error: nan is not a number"),
+        ("msa_redshift: {z_range: [0, .inf]}\n", r"z_range"),
+        ("msa_extract: [chunk]\n", r"msa_extract: \['chunk'\] is not of type 'object'"),
     ],
 )
 def test_mistakes_in_a_field_name_file_key_and_mend(survey, text, expected):
@@ -96,7 +100,7 @@ def test_a_field_name_that_climbs_is_refused(survey):
         (HEADER.replace("location\t", "") + row().replace("data/", ""), "column 'location' is missing"),
         (HEADER.replace("location", "locaton") + row(), r"unknown column 'locaton'; did you mean 'location'"),
         (HEADER, "has no rows"),
-        (HEADER + row() + row(), r"one\.tsv:3: .* stands in row 2 already"),
+        (HEADER + row() + row(), r"one\.tsv:3: .* stands in line 2 already"),
         (HEADER + "only one\n", r"one\.tsv:2: expected 6 columns"),
         (HEADER + row().rstrip("\n") + "\tmore\n", r"one\.tsv:2: expected 6 columns"),
         (HEADER + row(exposure="jw1; rm"), r"exposure: 'jw1; rm' is not valid"),
@@ -107,6 +111,9 @@ def test_a_field_name_that_climbs_is_refused(survey):
         (HEADER + row(mode="miri"), r"mode: 'miri' is not valid"),
         (HEADER + row(source="", location="x/y.fits"), r"source: is empty"),
         (HEADER + row(sha256="123"), r"sha256: '123' is not valid"),
+        (HEADER + "\n" + row() + row(), r"one\.tsv:4: .* stands in line 3 already"),
+        (HEADER + row(location=f"-x/{EXPOSURE}_phot.138.1345_933.fits"), r"location: .* is not valid"),
+        (HEADER + row(location=f"~/{EXPOSURE}_phot.138.1345_933.fits"), r"location: .* is not valid"),
     ],
 )
 def test_mistakes_in_a_manifest_name_row_and_column(survey, manifest, expected):
@@ -148,3 +155,35 @@ def test_every_default_satisfies_its_own_schema():
     for name in ("config", "field"):
         for key, value in config.defaults(config.schema(name)).items():
             config.check({"fields": ["x"], key: value} if name == "config" else {key: value}, config.schema(name), name)
+
+
+@pytest.mark.parametrize("text", ["msa_redshift:\n", "", "{}\n", "\ufeffdescription: with a mark\n"])
+def test_empty_sections_and_files_mean_the_defaults(survey, text):
+    assert survey(text)["one"].option("msa_redshift.min_pixels") == 50
+
+
+def test_numbers_are_what_their_schema_says(survey):
+    field = survey(msa_extract={"chunk": "3", "nod_background": "false"}, msa_redshift={"min_pixels": 60.0})["one"]
+    assert field.option("msa_extract.chunk") == 3
+    assert field.option("msa_extract.nod_background") is False
+    assert isinstance(field.option("msa_redshift.min_pixels"), int)
+
+
+@pytest.mark.parametrize("folder", ["../out", "-x", "a b", "$(id)"])
+def test_folders_of_products_are_plain_names(survey, folder):
+    with pytest.raises(UserError, match=r"pathvars\.results"):
+        survey(pathvars={"results": folder})
+
+
+def test_windows_line_ends_and_a_byte_order_mark_are_read(survey, tmp_path):
+    (tmp_path / "one.tsv").write_bytes(("\ufeff" + HEADER + row()).replace("\n", "\r\n").encode())
+    assert survey()["one"].manifest[0]["source"] == "1345_933"
+
+
+def test_files_that_are_not_text_are_refused(survey, tmp_path):
+    (tmp_path / "one.tsv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"one\.tsv: not text in UTF-8"):
+        survey()
+    (tmp_path / "one.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"one\.yaml: not YAML"):
+        survey()

@@ -53,6 +53,33 @@ def test_the_lock_of_a_run_that_is_alive_stays(folder):
     assert hold(folder)
 
 
+def test_the_lock_of_a_snakemake_that_was_started_otherwise_stays(folder, tmp_path):
+    (folder / launch.LOCK).write_text(socket.gethostname())
+    (folder / "Snakefile").write_text("import time\nprint('parsing', flush=True)\ntime.sleep(60)\n")
+    command = [sys.executable, "-m", "snakemake", "--cores", "1"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as other:
+        assert other.stdout.readline() == b"parsing\n"
+        assert launch.is_used(folder)
+        assert hold(folder)
+        assert is_locked(folder)
+        other.kill()
+    assert not launch.is_used(folder)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["-n"], True),
+        (["-np"], True),
+        (["--report", "x.html"], True),
+        (["--profile", "slurm"], False),
+        (["-j4"], False),
+    ],
+)
+def test_runs_that_only_look_are_known(arguments, expected):
+    assert launch.changes_nothing(arguments) is expected
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [([], "."), (["--directory", "x"], "x"), (["-d", "y", "-n"], "y"), (["--directory=z", "all"], "z")],

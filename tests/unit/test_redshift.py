@@ -1,5 +1,7 @@
 """The fit on spectra whose truth is known: simulated here, at R of 100 and 1000."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from pureparallel.core import lines, redshift
@@ -80,6 +82,50 @@ def test_equivalent_width_is_flux_over_continuum_at_rest(root):
     measured = redshift.measure([spectrum], families, 3.1)
     i = [f.name for f in families].index("Ha")
     assert measured.ew[i] == pytest.approx(180 / 1.0 / 4.1, rel=0.02)
+
+
+def with_valid(spectrum, valid):
+    return dataclasses.replace(spectrum, valid=spectrum.valid & valid)
+
+
+def test_a_line_in_a_gap_is_not_measured(root):
+    families = lines.at_resolution(line_list(root), 1000)
+    names = [f.name for f in families]
+    for seed in range(5):
+        noise = make_spectrum(1.5, 3.5, 1000, [], 3.1, 0.15, np.random.default_rng(seed))
+        for family in ("OIII", "Ha", "HeI-5877"):
+            centre = families[names.index(family)].wavelengths[0] * 4.1 / 1e4
+            for low, high in ((0.995, 1.005), (0.9, 1.0002), (0.9998, 1.1)):
+                gap = (noise.wave < low * centre) | (noise.wave > high * centre)
+                measured = redshift.measure([with_valid(noise, gap)], families, 3.1)
+                seen = measured.snr[names.index(family)]
+                assert np.isnan(seen) or abs(seen) < 5
+                assert np.nanmax(np.abs(measured.snr)) < 5
+
+
+def test_blended_lines_keep_finite_errors(root):
+    """Two families at one wavelength cannot be told apart: neither may look detected by the split."""
+    twin = lines.Family("twin", ("twin",), np.array([5008.3]), np.array([1.0]))
+    families = [*lines.at_resolution(line_list(root), 1000), twin]
+    noise = make_spectrum(1.5, 3.5, 1000, [], 3.1, 0.15, np.random.default_rng(0))
+    measured = redshift.measure([noise], families, 3.1)
+    assert np.nanmax(np.abs(measured.snr)) < 5
+    assert np.nanmin(measured.err) > 0
+
+
+def test_flux_and_equivalent_width_are_those_before_intergalactic_absorption(root):
+    families = lines.at_resolution(line_list(root), 1000)
+    truth = [(1215.67, 300.0), (5008.24, 300.0), (4960.295, 100.8)]
+    plain = make_spectrum(1.0, 5.0, 1000, truth, 8.0, 0.05, np.random.default_rng(0))
+
+    def transmission(z):
+        return np.where(plain.wave < 0.121567 * (1 + z), 0.02, 1.0)
+
+    absorbed = dataclasses.replace(plain, flux=plain.flux * transmission(8.0), transmission=transmission)
+    measured = redshift.measure([absorbed], families, 8.0)
+    i = [f.name for f in families].index("Lya")
+    assert measured.flux[i] == pytest.approx(300, abs=4 * measured.err[i])
+    assert measured.ew[i] == pytest.approx(300 / 9.0, rel=0.1)
 
 
 def test_two_spectra_are_fitted_jointly(root):

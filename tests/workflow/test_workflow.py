@@ -38,9 +38,9 @@ def test_snakemake_lint_is_clean(checkout):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_slurm_profile_is_found_by_its_name_and_plans(checkout, monkeypatch):
-    monkeypatch.setenv("XDG_CONFIG_DIRS", str(checkout / "profiles"))
-    done = plan(checkout, "--profile", "slurm")
+def test_the_slurm_profile_is_found_by_its_name_and_plans(checkout):
+    command = [sys.executable, "-m", "pureparallel.launch", "-n", "--profile", "slurm"]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "profiles slurm" in done.stderr
 
@@ -62,7 +62,7 @@ def test_sources_go_through_in_chunks(checkout):
         ("config/config.yaml", "ceers-msa", "ceers-mas", "nobody defined 'ceers-mas'"),
         ("config/fields/ceers-msa.yaml", "description:", "descripton:", "unknown key 'descripton'"),
         ("config/fields/ceers-msa.tsv", "location", "place", "unknown column 'place'"),
-        ("config/fields/ceers-msa.tsv", "_00002_", "_00001_", "stands in row 2 already"),
+        ("config/fields/ceers-msa.tsv", "_00002_", "_00001_", "stands in line 2 already"),
         ("config/fields/ceers-msa.tsv", "package:msaexp", "../msaexp", "climbs out of its folder"),
     ],
 )
@@ -78,20 +78,47 @@ def test_mistakes_stop_the_run_with_their_place_and_no_traceback(checkout, file,
     assert "Traceback" not in text
 
 
-def test_a_missing_slitlet_is_named(checkout, tmp_path):
-    tsv = checkout / "config" / "fields" / "ceers-msa.tsv"
-    tsv.write_text(tsv.read_text().replace("package:msaexp/tests/data/", "nowhere/"))
-    file = "jw01345062001_03101_00001_nrs2_phot.138.1345_933.fits"
-    command = [sys.executable, "-m", "pureparallel.cli", "msa_slitlets", "--location", f"nowhere/{file}"]
-    done = subprocess.run([*command, "--slitlet", "x.fits"], cwd=checkout, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert f"nowhere/{file}: no such file" in done.stderr
-
-
 def test_a_target_of_a_field_that_is_not_configured(checkout):
     done = plan(checkout, "results/other/other_redshifts.fits")
     assert done.returncode != 0
     assert "'other' is not among the configured fields" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("results/ceers-msa/msa_extract/ceers-msa_0007_spectra.fits", "field ceers-msa has no chunk 0007"),
+        (
+            "results/ceers-msa/slitlets/jw01345062001_03101_00009_nrs2_phot.138.1345_933.fits",
+            "has no slitlet jw01345062001_03101_00009_nrs2_phot.138.1345_933.fits",
+        ),
+    ],
+)
+def test_a_target_that_the_manifest_does_not_give(checkout, target, expected):
+    done = plan(checkout, target)
+    assert done.returncode != 0
+    assert expected in done.stdout + done.stderr
+
+
+def test_options_on_the_command_line_are_checked_and_used(checkout):
+    assert plan(checkout, "--config", "msa_extract={chunk: 1, nod_background: false}").returncode == 0
+    done = plan(checkout, "--config", "msa_extract={chunk: 0}")
+    assert "msa_extract.chunk: 0 is less than the minimum of 1" in done.stdout + done.stderr
+
+
+def test_a_key_that_stands_twice_in_the_survey(checkout):
+    with (checkout / "config" / "config.yaml").open("a") as file:
+        file.write("fields: [other]\n")
+    done = plan(checkout)
+    assert "key 'fields' stands here twice" in done.stdout + done.stderr
+
+
+def test_a_missing_local_slitlet_stops_the_plan(checkout):
+    tsv = checkout / "config" / "fields" / "ceers-msa.tsv"
+    tsv.write_text(tsv.read_text().replace("package:msaexp/tests/data/", "nowhere/"))
+    done = plan(checkout)
+    assert done.returncode != 0
+    assert "nowhere/jw01345062001_03101_00001_nrs2_phot.138.1345_933.fits" in done.stdout + done.stderr
 
 
 def test_fields_stand_beside_the_configuration_that_is_given(checkout, tmp_path):
@@ -117,15 +144,22 @@ def profiles(root):
     return sorted(path for path in (root / "profiles").glob("*/config*.yaml") if path.parent.name != "snakemake")
 
 
+def rules_named(profile):
+    """Rules that a profile's content names."""
+    found = set()
+    for key in ("set-threads", "set-resources", "groups"):
+        named = profile.get(key) or []
+        found |= set(named if isinstance(named, dict) else [entry.split("=")[0].split(":")[0] for entry in named])
+    return found
+
+
 def test_every_rule_named_in_a_profile_exists(root):
     rules = set(re.findall(r"^rule (\w+):", "".join(p.read_text() for p in root.glob("workflow/**/*.smk")), re.M))
     assert profiles(root)
     for path in profiles(root):
-        content = yaml.safe_load(path.read_text())
-        for key in ("set-threads", "set-resources", "groups", "set-scatter"):
-            named = content.get(key) or []
-            names = named if isinstance(named, dict) else [entry.split("=")[0].split(":")[0] for entry in named]
-            assert set(names) <= rules, f"{path}: {key}"
+        assert rules_named(yaml.safe_load(path.read_text())) <= rules, path
+    for misspelt in ({"set-resources": {"msa_extrct": {"mem_mb": 1}}}, {"groups": ["msa_extrct=a"]}):
+        assert not rules_named(misspelt) <= rules
 
 
 def test_every_key_of_a_profile_is_an_option_of_snakemake(root):

@@ -18,6 +18,7 @@ rule lineage:
         "<logs>/lineage/{field}.log",
     params:
         options=options_of_field,
+        env=env_digest("default"),
     shell:
         '"$PIXIW" run --as-is -e default pureparallel lineage --field {wildcards.field} --options {params.options:q}'
         " --sidecars {input.sidecars:q} --folders {input.folders:q} --overview {output.overview:q}"
@@ -40,6 +41,8 @@ rule software:
         "<logs>/software/software.log",
     params:
         environments=sorted(DIGESTS),
+        commit=commit(),
+        env=env_digest("default"),
     shell:
         '"$PIXIW" run --as-is -e default pureparallel software --environments {params.environments}'
         " --overview {output.overview:q} --record {output.record:q} &> {log:q}"

@@ -8,7 +8,8 @@ from snakemake.exceptions import WorkflowError
 
 from pureparallel import UserError, names
 from pureparallel import config as configuration
-from pureparallel.sources import sources
+from pureparallel.provenance import commit
+from pureparallel.sources import sources as source_files
 
 ROOT = Path(workflow.basedir).parent
 DIGESTS = json.loads((ROOT / "locks" / "digests.json").read_text())["environments"]
@@ -26,7 +27,9 @@ def fields_folder():
 
 
 try:
-    FIELDS = configuration.load(config, fields_folder())
+    for file in workflow.configfiles:
+        configuration.read_yaml(Path(file))  # what Snakemake reads without a word, such as a key that stands twice
+    FIELDS = configuration.load(config, fields_folder(), where=" + ".join(map(str, workflow.configfiles)))
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -59,15 +62,34 @@ def options_of_field(wildcards):
     return json.dumps(field_of(wildcards).options, sort_keys=True)
 
 
+def listed(wildcards, kind, name, known):
+    """`known[name]`, where the field has a thing of that kind and name."""
+    if name not in known:
+        raise WorkflowError(f"field {wildcards.field} has no {kind} {name}; its manifest gives it {len(known)}")
+    return known[name]
+
+
 def slitlet_column(column):
-    """A column of the manifest for the job's slitlet."""
-    return lambda wildcards: field_of(wildcards).slitlet[f"{wildcards.slitlet}.fits"][column]
+    """A column of the manifest for the job's slitlet; unknown where it is empty."""
+
+    def value(wildcards):
+        row = listed(wildcards, "slitlet", f"{wildcards.slitlet}.fits", field_of(wildcards).slitlet)
+        return row[column] or "unknown"
+
+    return value
+
+
+def slitlet_source(wildcards):
+    """The file that a slitlet is copied from, where it is a file of ours and not of an installed package."""
+    location = slitlet_column("location")(wildcards)
+    return [] if location.startswith("package:") else [location]
 
 
 def slitlets_of_chunk(wildcards):
     """Slitlets of a chunk's sources."""
     field = field_of(wildcards)
-    files = [file for source in field.chunks[wildcards.chunk] for file in field.slitlets[source]]
+    sources = listed(wildcards, "chunk", wildcards.chunk, field.chunks)
+    files = [file for source in sources for file in field.slitlets[source]]
     return [f"<results>/{field.name}/slitlets/{file}" for file in files]
 
 
@@ -104,7 +126,7 @@ def in_checkout(*parts):
 def code(step):
     """The source files of a step as an input: Snakemake tracks no imported modules. Touching one re-runs nothing."""
     package = ROOT / "workflow" / "src" / "pureparallel"
-    return [in_checkout(path.relative_to(ROOT)) for path in sources(step, package)]
+    return [in_checkout(path.relative_to(ROOT)) for path in source_files(step, package)]
 
 
 def env_digest(env):

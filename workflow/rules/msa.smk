@@ -3,6 +3,7 @@
 
 rule msa_slitlets:
     input:
+        source=slitlet_source,
         code=code("msa_slitlets"),
     output:
         slitlet="<results>/{field}/slitlets/{slitlet}.fits",

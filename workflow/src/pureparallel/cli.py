@@ -93,7 +93,8 @@ def main(argv: list[str] | None = None) -> int:
         "step", choices=choices, metavar="step", help="; ".join(f"{k}: {v}" for k, v in choices.items())
     )
     chosen = parser.parse_args(argv[:1]).step
-    logger = log.configure(chosen)
+    log.configure()
+    logger = log.of(chosen)
     try:
         function = step(chosen)
         arguments = step_parser(chosen, function).parse_args(argv[1:])
@@ -102,6 +103,11 @@ def main(argv: list[str] | None = None) -> int:
         )
     except UserError as error:
         logger.error("%s", error)
+        return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        logger.error("%s: %s", error.filename, error.strerror)
         return 1
     return 0
 

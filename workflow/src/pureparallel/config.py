@@ -6,6 +6,7 @@ job.
 
 import csv
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -81,6 +82,7 @@ def load(survey: dict[str, Any], folder: Path, *, where: str = "config/config.ya
     UserError
         For an unknown key, a value out of bounds, a field that nobody defined, a manifest that is not right.
     """
+    survey = coerce(survey, schema("config"))
     check(survey, schema("config"), where)
     return {name: load_field(name, survey, folder, where=where) for name in survey["fields"]}
 
@@ -95,7 +97,7 @@ def load_field(name: str, survey: Mapping[str, Any], folder: Path, *, where: str
             f"{where}: fields: nobody defined {name!r}: {path} does not exist{_nearest(name, known)}; "
             f"fields defined: {', '.join(known) or 'none'}"
         )
-    own = read_yaml(path)
+    own = coerce(read_yaml(path), schema("field"))
     check(own, schema("field"), str(path))
     options = defaults(schema("field"))
     for layer in ({key: survey[key] for key in survey if key in options}, own):
@@ -109,32 +111,34 @@ def load_field(name: str, survey: Mapping[str, Any], folder: Path, *, where: str
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping, refusing a key that stands in it twice."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         node = yaml.compose(text, Loader=_Loader)
-        content = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML in UTF-8: {error}") from error
+    for message in _odd(node, ()):
+        raise UserError(f"{path}:{message}")
+    content = yaml.load(text, Loader=_Loader)
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected keys and values, found {type(content).__name__}")
-    for key in _repeated(node):
-        raise UserError(f"{path}:{key.start_mark.line + 1}: key {key.value!r} stands here twice; keep one")
     return content
 
 
-def _repeated(node: Any) -> Iterator[Any]:
-    """Keys of a YAML node that occur twice in one mapping."""
-    if isinstance(node, yaml.MappingNode):
+def _odd(node: Any, above: tuple[Any, ...]) -> Iterator[str]:
+    """What YAML allows in a node and we do not: a key that stands twice, a value that holds itself."""
+    if node in above:
+        yield f"{node.start_mark.line + 1}: this value holds itself"
+    elif isinstance(node, yaml.MappingNode):
         seen = set()
         for key, value in node.value:
-            if key.value in seen:
-                yield key
-            seen.add(key.value)
-            yield from _repeated(value)
+            if str(key.value) in seen:
+                yield f"{key.start_mark.line + 1}: key {key.value!r} stands here twice; keep one"
+            seen.add(str(key.value))
+            yield from _odd(value, (*above, node))
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            yield from _repeated(value)
+            yield from _odd(value, (*above, node))
 
 
 @cache
@@ -182,13 +186,47 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def coerce(content: Any, by: Mapping[str, Any]) -> Any:
+    """`content` with numbers and switches as what their schema says.
+
+    Snakemake hands values of ``--config`` on as text, and 2.0 is an integer for JSON Schema but not for Python. What
+    cannot be converted stays, for `check` to refuse. An empty section is one with no options set.
+    """
+    kind = by.get("type")
+    if kind == "object" and isinstance(content, dict):
+        rules = by["properties"]
+        return {key: coerce(value, rules[key]) if key in rules else value for key, value in content.items()}
+    if kind == "object" and content is None:
+        return {}
+    if kind == "array" and isinstance(content, list):
+        return [coerce(value, by["items"]) for value in content]
+    if kind in ("integer", "number", "boolean") and isinstance(content, str):
+        content = yaml.safe_load(content)
+    if kind == "integer" and isinstance(content, float) and content.is_integer():
+        return int(content)
+    return content
+
+
 def check(content: Any, against: dict[str, Any], where: str) -> None:
     """Raise UserError naming file, key, value and the nearest valid key, for all that is wrong in `content`."""
     validator = jsonschema.Draft202012Validator(against)
     problems = sorted(validator.iter_errors(content), key=lambda error: [str(key) for key in error.absolute_path])
     lines = [line for problem in problems for line in _explain(problem, against)]
+    lines += [f"{path}: {value} is not a number to compute with" for path, value in _not_finite(content)]
     if lines:
         raise UserError("\n".join(f"{where}: {line}" for line in lines))
+
+
+def _not_finite(content: Any, path: str = "") -> Iterator[tuple[str, float]]:
+    """Values such as NaN, which pass every bound."""
+    if isinstance(content, float) and not math.isfinite(content):
+        yield path, content
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            yield from _not_finite(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(content, list):
+        for i, value in enumerate(content):
+            yield from _not_finite(value, f"{path}.{i}")
 
 
 def _explain(problem: jsonschema.ValidationError, against: Mapping[str, Any]) -> Iterator[str]:
@@ -233,29 +271,33 @@ def read_manifest(path: Path) -> tuple[dict[str, str], ...]:
     if not path.is_file():
         raise UserError(f"{path}: no such manifest; every field has one beside its .yaml")
     columns = schema("manifest")["properties"]
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file, delimiter="\t", restkey="", restval=None)
-        header = reader.fieldnames or []
-        for column in header:
-            if column not in columns:
-                raise UserError(f"{path}: unknown column {column!r}{_nearest(column, list(columns))}")
-        for column in schema("manifest")["required"]:
-            if column not in header:
-                raise UserError(f"{path}: column {column!r} is missing ({columns[column]['description']})")
-        rows = []
-        for row in reader:
-            if "" in row or None in row.values():
-                raise UserError(f"{path}:{reader.line_num}: expected {len(header)} columns separated by tabs")
-            rows.append(dict.fromkeys(columns, "") | row)
-            _check_row(rows[-1], f"{path}:{reader.line_num}")
-    if not rows:
-        raise UserError(f"{path}: has no rows; list the field's exposures")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not text in UTF-8: {error}") from error
+    reader = csv.DictReader(text.splitlines(), delimiter="\t", restkey="", restval=None)
+    header = reader.fieldnames or []
+    for column in header:
+        if column not in columns:
+            raise UserError(f"{path}: unknown column {column!r}{_nearest(column, list(columns))}")
+    for column in schema("manifest")["required"]:
+        if column not in header:
+            raise UserError(f"{path}: column {column!r} is missing ({columns[column]['description']})")
+    rows: list[dict[str, str]] = []
     seen: dict[tuple[str, ...], int] = {}
-    for number, row in enumerate(rows, start=2):
+    for read in reader:
+        where = f"{path}:{reader.line_num}"
+        if "" in read or None in read.values():
+            raise UserError(f"{where}: expected {len(header)} columns separated by tabs")
+        row = dict.fromkeys(columns, "") | read
+        _check_row(row, where)
         key = (row["exposure"], row["slitlet"], row["source"])
         if key in seen:
-            raise UserError(f"{path}:{number}: {' '.join(filter(None, key))} stands in row {seen[key]} already")
-        seen[key] = number
+            raise UserError(f"{where}: {' '.join(filter(None, key))} stands in line {seen[key]} already")
+        seen[key] = reader.line_num
+        rows.append(row)
+    if not rows:
+        raise UserError(f"{path}: has no rows; list the field's exposures")
     return tuple(rows)
 
 

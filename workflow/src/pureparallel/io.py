@@ -54,6 +54,8 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     An older `path` is replaced whole, so that nothing of an earlier run stays behind in it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.*.part"):  # of a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     try:
         yield part
@@ -153,11 +155,3 @@ def open_fits(path: Path, *, instrument: str | None = None, extensions: tuple[st
     if missing:
         raise UserError(f"{path}: extension {', '.join(missing)} is missing")
     return hdus
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Hard-link `source` to `target`, or copy it where links cannot be made."""
-    try:
-        target.hardlink_to(source)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -9,11 +9,15 @@ All arguments are Snakemake's.
 
 import argparse
 import fcntl
+import os
+import re
 import socket
 import sys
 import warnings
 from pathlib import Path
 from typing import TextIO
+
+from . import ROOT
 
 LOCK = Path(".snakemake") / "pureparallel.lock"
 
@@ -27,9 +31,23 @@ def working_folder(arguments: list[str]) -> Path:
 
 def changes_nothing(arguments: list[str]) -> bool:
     """Whether Snakemake would only look: such runs take no lock."""
-    looks = {"-n", "--dry-run", "--lint", "--report", "--dag", "--rulegraph", "--filegraph", "--summary", "--unlock",
-             "--detailed-summary", "--list-rules", "--list", "-l", "--version", "-v", "--help", "-h"}  # fmt: skip
-    return any(argument in looks for argument in arguments)
+    looks = {"--dry-run", "--dryrun", "--lint", "--report", "--dag", "--rulegraph", "--filegraph", "--summary",
+             "--unlock", "--detailed-summary", "--list-rules", "--list", "-l", "--version", "-v", "--help", "-h"}  # fmt: skip
+    short = re.compile("-[FRnpqrk]*n[FRnpqrk]*")  # -n, also among other short switches, as in -np
+    return any(argument in looks or short.fullmatch(argument) for argument in arguments)
+
+
+def is_used(folder: Path) -> bool:
+    """Whether a Snakemake that was not started here is at work in a folder, as far as the system tells (Linux)."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            is_snakemake = any(Path(os.fsdecode(word)).name == "snakemake" for word in words[:4])
+            if is_snakemake and (process / "cwd").samefile(folder) and int(process.name) != os.getpid():
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def hold(folder: Path) -> TextIO | None:
@@ -53,7 +71,8 @@ def hold(folder: Path) -> TextIO | None:
         file.close()
         return None
     file.seek(0)
-    if file.read().strip() == socket.gethostname():  # the last run's host; a run that ends by itself leaves nothing
+    killed_here = file.read().strip() == socket.gethostname()  # a run that ends by itself leaves nothing
+    if killed_here and not is_used(folder):
         for stale in (folder / ".snakemake" / "locks").glob("*.lock"):
             print(f"removed a lock left by a run that was killed: {stale}", file=sys.stderr)
             stale.unlink(missing_ok=True)
@@ -72,6 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     # Snakemake 9.27 forgets to await the sizes of inputs that it asks for while it builds the graph.
     warnings.filterwarnings("ignore", message="coroutine .*InputFiles", category=RuntimeWarning)
     sys.argv[0] = "snakemake"
+    os.environ["XDG_CONFIG_DIRS"] = f"{ROOT / 'profiles'}:/etc/xdg"  # where it finds `--profile slurm`
     try:
         snakemake(arguments)
     finally:

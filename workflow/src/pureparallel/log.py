@@ -4,8 +4,13 @@ import logging
 import sys
 
 
-def configure(step: str, *, level: int = logging.INFO) -> logging.Logger:
-    """Set up logging for one process and return the step's logger.
+def of(step: str) -> logging.Logger:
+    """The logger of a step."""
+    return logging.getLogger("pureparallel").getChild(step)
+
+
+def configure(*, level: int = logging.INFO) -> None:
+    """Set up logging for one process.
 
     Warnings of libraries become log lines; their ``INFO`` chatter does not.
     """
@@ -17,7 +22,6 @@ def configure(step: str, *, level: int = logging.INFO) -> logging.Logger:
     logger.setLevel(level)
     logger.handlers = [handler]
     logger.propagate = False  # libraries hang handlers of their own on the root logger
-    return logger.getChild(step)
 
 
 def progress(logger: logging.Logger, done: int, total: int, what: str) -> None:

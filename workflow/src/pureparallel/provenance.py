@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -69,7 +70,7 @@ def digest(content: Any) -> str:
 def command_line(arguments: Iterable[str] | None = None) -> str:
     """The command of this step, with paths relative to the checkout or the working folder and never absolute."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    return " ".join(["pureparallel", *map(_relative, arguments)])
+    return shlex.join(["pureparallel", *map(_relative, arguments)])
 
 
 def _relative(argument: str) -> str:
@@ -105,6 +106,7 @@ class Lineage:
     def of(cls, step: str, inputs: Iterable[Path], **options: Any) -> "Lineage":
         """Record `step` with its `inputs` (hashed now) and `options`."""
         hashed = tuple((path.name, sha256(path)) for path in inputs)
+        options = {key: _relative(value) if isinstance(value, str) else value for key, value in options.items()}
         return cls(step, hashed, options, datetime.now(UTC).isoformat(timespec="seconds"))
 
     def to_dict(self, *, product: str, digest: str) -> dict[str, Any]:

@@ -14,7 +14,9 @@ def bundle(rows: list[dict[str, Any]], extracted: list[tuple[str, str, "HDUList"
     from astropy.io import fits
     from astropy.table import Table
 
-    status = fits.BinTableHDU(Table(rows=rows), name="STATUS")
+    # FITS strings are ASCII, and a table's cell is one line
+    ascii_rows = [row | {"reason": plain_text(row["reason"])} for row in rows]
+    status = fits.BinTableHDU(Table(rows=ascii_rows), name="STATUS")
     hdus = fits.HDUList([fits.PrimaryHDU(), status])
     for version, (source, grating, spectrum) in enumerate(extracted, start=1):
         for hdu in spectrum:
@@ -34,3 +36,8 @@ def unbundle(hdus: "HDUList", source: str) -> list["HDUList"]:
         if hdu.header["SOURCE"] == source:
             versions.setdefault(hdu.ver, []).append(hdu)
     return [fits.HDUList([fits.PrimaryHDU(), *members]) for members in versions.values()]
+
+
+def plain_text(text: str) -> str:
+    """`text` on one line, in ASCII."""
+    return " ".join(text.split()).encode("ascii", "backslashreplace").decode()

@@ -117,6 +117,4 @@ def _probability(axes: "Axes", redshift: Redshift) -> None:
     inset.axvline(redshift.z, color=MODEL, lw=0.8)
     inset.set_yticks([])
     inset.tick_params(labelsize=7)
-    inset.set_title(
-        f"{redshift.z:.4f} (+{redshift.z_high - redshift.z:.4f} −{redshift.z - redshift.z_low:.4f})", fontsize=8
-    )
+    inset.set_title(f"{redshift.z:.4f} ({redshift.z_low:.4f} to {redshift.z_high:.4f})", fontsize=8)

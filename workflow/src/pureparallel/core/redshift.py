@@ -94,9 +94,11 @@ class Lines:
     ----------
     families : list of Family
     flux, err : ndarray, shape (f,)
-        Of whole families, in U; NaN where not covered. Errors are scaled by the fit's chi2.
+        Of whole families, in U, corrected for intergalactic absorption; NaN where not covered. Errors are scaled by
+        the fit's chi2.
     ew, ew_err : ndarray, shape (f,)
-        Rest-frame equivalent width of whole families, Å; NaN without a continuum above its error.
+        Rest-frame equivalent width of whole families, Å, over the continuum before intergalactic absorption; NaN
+        without a continuum above its error.
     continuum, model : list of ndarray
         Per spectrum, per unit wavelength.
     """
@@ -129,7 +131,8 @@ def design(spectra: Sequence[Spectrum], families: Sequence[Family], z: float) ->
     matrix : ndarray, shape (t, sum of n)
         Continuum templates of each spectrum in turn, then one row per family.
     covered : ndarray of bool, shape (f,)
-        Families of which some line falls on valid pixels.
+        Families of which some line has half of its profile or more on valid pixels. Lines with less are left out:
+        an edge of a gap would make them whatever its last pixel wants.
     """
     sizes = [len(s.wave) for s in spectra]
     starts = np.concatenate([[0], np.cumsum(sizes)])
@@ -139,15 +142,16 @@ def design(spectra: Sequence[Spectrum], families: Sequence[Family], z: float) ->
     row = 0
     for s, start, size in zip(spectra, starts, sizes, strict=False):
         here = slice(start, start + size)
-        low, high = s.wave[s.valid][[0, -1]]
         transmission = s.transmission(z)
         matrix[row : row + len(s.continuum), here] = s.continuum * transmission
         row += len(s.continuum)
         for i, family in enumerate(families):
             for wavelength, fraction in zip(family.wavelengths * (1 + z) / 1e4, family.fractions, strict=True):
-                if low < wavelength < high:
-                    matrix[kinds + i, here] += fraction * s.line(wavelength) * transmission
-                    covered[i] = True
+                if s.wave[0] < wavelength < s.wave[-1]:
+                    profile = s.line(wavelength)
+                    if profile[s.valid].sum() >= 0.5 * profile.sum():
+                        matrix[kinds + i, here] += fraction * profile * transmission
+                        covered[i] = True
     return matrix, covered
 
 
@@ -283,29 +287,37 @@ def measure(spectra: Sequence[Spectrum], families: Sequence[Family], z: float) -
     data = _Data(spectra)
     matrix, covered = design(spectra, families, z)
     weighted, used = data.weighted(matrix)
-    weighted = weighted.T
     used_rows = np.flatnonzero(used)
-    solution, *_ = np.linalg.lstsq(weighted, data.flux, rcond=None)
-    residual = data.flux - weighted @ solution
+    norm = np.sqrt(np.sum(weighted**2, axis=1))  # templates of equal weight, or the weak ones lose their errors
+    unit = (weighted / norm[:, None]).T
+    solution, *_ = np.linalg.lstsq(unit, data.flux, rcond=None)
+    residual = data.flux - unit @ solution
     scale = max(1.0, float(residual @ residual) / max(len(data.flux) - len(solution), 1))
-    covariance = np.linalg.pinv(weighted.T @ weighted, hermitian=True) * scale
+    covariance = np.linalg.pinv(unit.T @ unit, hermitian=True) * scale / np.outer(norm, norm)
 
     kinds = len(matrix) - len(families)
     coefficients, errors = np.zeros(len(matrix)), np.full(len(matrix), np.nan)
-    coefficients[used_rows] = solution
+    coefficients[used_rows] = solution / norm
     errors[used_rows] = np.sqrt(np.diag(covariance))
     flux = np.where(covered & used[kinds:], coefficients[kinds:], np.nan)
     err = np.where(np.isfinite(flux), errors[kinds:], np.nan)
 
-    continuum = coefficients[:kinds] @ matrix[:kinds]
     is_continuum = used_rows < kinds
-    basis = matrix[used_rows[is_continuum]]
-    continuum_err = np.sqrt(np.einsum("in,ij,jn->n", basis, covariance[np.ix_(is_continuum, is_continuum)], basis))
-    ew, ew_err = _equivalent_widths(spectra, families, z, flux, err, continuum, continuum_err)
+    basis = _continuum(spectra)
+    emitted = coefficients[:kinds] @ basis
+    basis = basis[used_rows[is_continuum]]
+    emitted_err = np.sqrt(np.einsum("in,ij,jn->n", basis, covariance[np.ix_(is_continuum, is_continuum)], basis))
+    ew, ew_err = _equivalent_widths(spectra, families, z, flux, err, emitted, emitted_err)
     cuts = np.cumsum([len(s.wave) for s in spectra])[:-1]
-    return Lines(
-        list(families), flux, err, ew, ew_err, np.split(continuum, cuts), np.split(coefficients @ matrix, cuts)
-    )
+    continuum, model = coefficients[:kinds] @ matrix[:kinds], coefficients @ matrix
+    return Lines(list(families), flux, err, ew, ew_err, np.split(continuum, cuts), np.split(model, cuts))
+
+
+def _continuum(spectra: Sequence[Spectrum]) -> Array:
+    """Continuum templates of all spectra over all pixels, before intergalactic absorption."""
+    from scipy.linalg import block_diag
+
+    return np.asarray(block_diag(*(s.continuum for s in spectra)))
 
 
 def _equivalent_widths(
@@ -323,16 +335,15 @@ def _equivalent_widths(
     for s in spectra:
         here = slice(start, start + len(s.wave))
         start += len(s.wave)
-        low, high = s.wave[s.valid][[0, -1]]
         for i, family in enumerate(families):
             wavelength = family.wavelengths[np.argmax(family.fractions)] * (1 + z) / 1e4
-            if not (low < wavelength < high) or not np.isfinite(flux[i]) or np.isfinite(ew[i]):
+            if not (s.wave[0] < wavelength < s.wave[-1]) or not np.isfinite(flux[i]) or np.isfinite(ew[i]):
                 continue
             level = np.interp(wavelength, s.wave, continuum[here])
             level_err = np.interp(wavelength, s.wave, continuum_err[here])
             if level > level_err:
                 ew[i] = flux[i] / level / (1 + z)
-                ew_err[i] = abs(ew[i]) * np.hypot(err[i] / flux[i], level_err / level)
+                ew_err[i] = np.hypot(err[i], flux[i] * level_err / level) / level / (1 + z)
     return ew, ew_err
 
 

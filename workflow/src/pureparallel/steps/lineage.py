@@ -28,7 +28,7 @@ def lineage(
     record : Path
         Output: the same as JSON.
     """
-    logger = log.configure("lineage")
+    logger = log.of("lineage")
     paths = [*sidecars, *(path for folder in folders for path in sorted(folder.glob("*.prov.json")))]
     try:
         used = json.loads(options)

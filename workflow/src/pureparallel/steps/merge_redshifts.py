@@ -52,10 +52,12 @@ def merge_redshifts(
     from astropy.io import fits
     from astropy.table import Table, vstack
 
-    logger = log.configure("merge_redshifts")
+    logger = log.of("merge_redshifts")
     lineage = Lineage.of("merge_redshifts", [*spectra, *redshifts], max_failed_fraction=max_failed_fraction)
     chunks = [io.open_fits(path, extensions=("REDSHIFTS", "ZGRID", "PZ")) for path in redshifts]
-    merged = vstack([Table.read(chunk["REDSHIFTS"]) for chunk in chunks], metadata_conflicts="silent")
+    merged = vstack(
+        [Table.read(chunk["REDSHIFTS"], mask_invalid=False) for chunk in chunks], metadata_conflicts="silent"
+    )
     refuse_failures(merged, max_failed_fraction, field)
 
     with io.atomic_directory(folder) as part:
@@ -131,7 +133,7 @@ def overview_page(field: str, table: "Table") -> str:
     rows = []
     for row in table:
         numbers = [f"{row['ra']:.6f}", f"{row['dec']:.6f}", f"{row['z']:.4f}"]
-        numbers += [f"{row['z'] - row['z_low']:.4f}", f"{row['z_high'] - row['z']:.4f}", str(row["flag"])]
+        numbers += [f"{row['z_low']:.4f}", f"{row['z_high']:.4f}", str(row["flag"])]
         numbers += [f"{row['chi2_dof']:.2f}", f"{row['peak_ratio']:.1e}"]
         rows.append([str(row["id"]), *numbers, detected(row), str(row["reason"])])
     count = f"{len(table)} source{'s' if len(table) != 1 else ''}"

@@ -6,6 +6,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .. import UserError, io, log, names
 from ..provenance import Lineage
 from ..spectra import SLITLET_EXTENSIONS, bundle
@@ -56,7 +58,7 @@ def msa_extract(
     pixfrac : float
         Drizzle drop size.
     """
-    logger = log.configure("msa_extract")
+    logger = log.of("msa_extract")
     groups: dict[str, list[Path]] = {}
     for path in slitlets:
         groups.setdefault(names.parse_slitlet(path)[2], []).append(path)
@@ -104,9 +106,15 @@ def attempt(
     row = {"source": source, "ra": float("nan"), "dec": float("nan"), "slitlets": len(files), "reason": ""}
     found: dict[str, HDUList] = {}
     try:
+        good = 0
         for path in files:
-            header = io.open_fits(path, instrument="NIRSPEC", extensions=SLITLET_EXTENSIONS)["SCI"].header
-            row["ra"], row["dec"] = header.get("SRCRA", row["ra"]), header.get("SRCDEC", row["dec"])
+            science = io.open_fits(path, instrument="NIRSPEC", extensions=SLITLET_EXTENSIONS)["SCI"]
+            good += int(np.isfinite(science.data).sum())
+            for key, keyword in (("ra", "SRCRA"), ("dec", "SRCDEC")):
+                if isinstance(science.header.get(keyword), (int, float)):
+                    row[key] = float(science.header[keyword])
+        if not good:
+            raise UserError("all pixels of all slitlets are NaN")
         found = extract(source, files, options)
         if not found:
             row["reason"] = "msaexp finds no valid spectrum (one nod position only, or too few valid pixels)"

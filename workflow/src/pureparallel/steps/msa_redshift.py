@@ -1,6 +1,5 @@
 """Redshifts, line fluxes and figures for a chunk of NIRSpec spectra, with msaexp's resolution and templates."""
 
-import logging
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from .. import UserError, io, log, names
 from ..core import lines, redshift
 from ..core.catalogue import summary
 from ..provenance import Lineage
-from ..spectra import unbundle
+from ..spectra import plain_text, unbundle
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
@@ -74,7 +73,7 @@ def msa_redshift(
     """
     from astropy.table import Table
 
-    logger = log.configure("msa_redshift")
+    logger = log.of("msa_redshift")
     families = lines.families(Table.read(line_list))
     options = {
         "z_range": list(z_range),
@@ -93,10 +92,11 @@ def msa_redshift(
     with io.atomic_directory(figures) as folder:
         for i, status in enumerate(chunk["STATUS"].data, start=1):
             log.progress(logger, i, len(chunk["STATUS"].data), status["source"])
-            row, pdf, found = attempt(status, unbundle(chunk, status["source"]), families, options, grid, logger)
-            if found:
-                draw(folder / names.figure_file(field, row["id"]), field, row, found)
-                models += [(row["id"], *model) for model in found["models"]]
+            figure = folder / names.figure_file(field, status["source"])
+            row, pdf, found = attempt(status, unbundle(chunk, status["source"]), families, options, grid, figure)
+            if row["flag"] == 0:
+                logger.warning("%s: %s", row["id"], row["reason"])
+            models += [(row["id"], *model) for model in found]
             rows.append(row)
             pdfs.append(pdf)
     io.write_fits(redshifts, product(rows, families, grid, np.array(pdfs), models), lineage)
@@ -109,9 +109,9 @@ def attempt(
     families: list[lines.Family],
     options: dict[str, Any],
     grid: redshift.Array,
-    logger: logging.Logger,
-) -> tuple[dict[str, Any], redshift.Array, dict[str, Any]]:
-    """Fit one source; whatever goes wrong with it becomes the reason in its row, with flag 0.
+    figure: Path,
+) -> tuple[dict[str, Any], redshift.Array, list[tuple[str, "Table"]]]:
+    """Fit and draw one source; whatever goes wrong with it becomes the reason in its row, with flag 0.
 
     Returns
     -------
@@ -119,40 +119,51 @@ def attempt(
         Of the REDSHIFTS table.
     pdf : ndarray
         Probability in each bin of `grid`; zeros after a failure.
-    found : dict
-        What the figure and the MODEL tables show; empty after a failure.
+    models : list of (grating, table)
+        Empty after a failure.
     """
-    row = {"id": str(status["source"]), "ra": float(status["ra"]), "dec": float(status["dec"])}
-    row |= dict.fromkeys(("z", "z_low", "z_high", "chi2_dof", "peak_ratio", "z_2", "z_3"), np.nan)
-    row |= {"flag": 0, "reason": str(status["reason"]), "pixels": 0, "gratings": ""}
-    row |= {f"{key}_{f.name}": np.nan for f in families for key in ("flux", "flux_err", "ew", "ew_err")}
+    empty = {"id": str(status["source"]), "ra": float(status["ra"]), "dec": float(status["dec"])}
+    empty |= dict.fromkeys(("z", "z_low", "z_high", "chi2_dof", "peak_ratio", "z_2", "z_3"), np.nan)
+    empty |= {"flag": 0, "reason": str(status["reason"]), "pixels": 0, "gratings": ""}
+    empty |= {f"{key}_{f.name}": np.nan for f in families for key in ("flux", "flux_err", "ew", "ew_err")}
     nothing = np.zeros_like(grid)
-    if row["reason"]:
-        return row, nothing, {}
+    if empty["reason"]:
+        return empty, nothing, []
     try:
-        return fit(row, spectra, families, options, grid)
+        row, result, measured, models, images = fit(empty, spectra, families, options)
+        draw(figure, row, result, measured, models, images)
+        return row, result.on(grid), models
     except UserError as error:
-        row["reason"] = str(error)
+        reason = str(error)
     except Exception as error:
-        logger.warning("%s failed:\n%s", row["id"], traceback.format_exc())
-        row["reason"] = f"fit: {type(error).__name__}: {error}"
-    logger.warning("%s: %s", row["id"], row["reason"])
-    return row, nothing, {}
+        log.of("msa_redshift").warning("%s failed:\n%s", empty["id"], traceback.format_exc())
+        reason = f"fit: {type(error).__name__}: {error}"
+    return empty | {"reason": plain_text(reason)}, nothing, []
 
 
 def fit(
-    row: dict[str, Any],
-    spectra: list["HDUList"],
-    families: list[lines.Family],
-    options: dict[str, Any],
-    grid: redshift.Array,
-) -> tuple[dict[str, Any], redshift.Array, dict[str, Any]]:
-    """Fit one source's spectra jointly and fill its `row`. Returns what `attempt` returns."""
-    samplers = [sampler(hdus, options["systematic_error"]) for hdus in spectra]
-    pixels = sum(int(s.valid.sum()) for s in samplers)
+    empty: dict[str, Any], spectra: list["HDUList"], families: list[lines.Family], options: dict[str, Any]
+) -> tuple[dict[str, Any], redshift.Redshift, redshift.Lines, list[tuple[str, "Table"]], list[redshift.Array]]:
+    """Fit one source's spectra jointly.
+
+    Returns
+    -------
+    row : dict
+        `empty`, filled.
+    result : Redshift
+    measured : Lines
+    models : list of (grating, table)
+        Of the spectra that were fitted.
+    images : list of ndarray
+        Their 2-D spectra.
+    """
+    candidates = [(sampler(hdus, options["systematic_error"]), hdus["SCI"].data) for hdus in spectra]
+    # a spectrum with fewer pixels than its continuum has parameters says nothing
+    used = [(s, image) for s, image in candidates if s.valid.sum() > options["continuum_splines"]]
+    pixels = sum(int(s.valid.sum()) for s, _ in used)
     if pixels < options["min_pixels"]:
         raise UserError(f"{pixels} valid pixels, fewer than min_pixels: {options['min_pixels']}")
-    samplers = [s for s in samplers if s.valid.sum() > options["continuum_splines"]]
+    samplers = [s for s, _ in used]
     resolution = max(float(np.median(s.spec_R_fwhm[1])) for s in samplers)
     fitted = lines.at_resolution(families, resolution)
     data = [spectrum(s, options) for s in samplers]
@@ -162,7 +173,7 @@ def fit(
     result = redshift.fit(data, fitted, low=low, high=high, step=step, fine_step=step / 20, blur=blur)
     measured = redshift.measure(data, fitted, result.z)
     flag, reason = redshift.quality(measured, result, max_peak_ratio=options["max_peak_ratio"])
-    row |= {
+    row = empty | {
         "z": result.z,
         "z_low": result.z_low,
         "z_high": result.z_high,
@@ -182,8 +193,7 @@ def fit(
         (s.spec.grating.upper(), model_table(s, model, continuum))
         for s, model, continuum in zip(samplers, measured.model, measured.continuum, strict=True)
     ]
-    found = {"models": models, "images": spectra, "redshift": result, "lines": measured}
-    return row, result.on(grid), found
+    return row, result, measured, models, [image for _, image in used]
 
 
 def sampler(hdus: "HDUList", systematic_error: float) -> Any:
@@ -262,15 +272,19 @@ def product(
     return hdus
 
 
-def draw(path: Path, field: str, row: dict[str, Any], found: dict[str, Any]) -> None:
+def draw(
+    path: Path,
+    row: dict[str, Any],
+    result: redshift.Redshift,
+    measured: redshift.Lines,
+    models: list[tuple[str, "Table"]],
+    images: list[redshift.Array],
+) -> None:
     """Draw the figure of one source."""
     from ..core.plots import redshift_figure
 
-    panels = [
-        (table, hdus["SCI"].data, grating)
-        for (grating, table), hdus in zip(found["models"], found["images"], strict=False)
-    ]
-    title = f"{field} {row['id']}   z = {row['z']:.4f}   flag {row['flag']}: {row['reason']}"
-    figure = redshift_figure(panels, found["redshift"], found["lines"], title)
+    panels = [(table, image, grating) for (grating, table), image in zip(models, images, strict=True)]
+    title = f"{row['id']}   z = {row['z']:.4f}   flag {row['flag']}: {row['reason']}"
+    figure = redshift_figure(panels, result, measured, title)
     with io.atomic(path) as part:
         figure.savefig(part, format="png", dpi=110)

@@ -20,7 +20,7 @@ def software(*, environments: list[str], overview: Path, record: Path) -> None:
     record : Path
         Output: the same as JSON.
     """
-    logger = log.configure("software")
+    logger = log.of("software")
     digests = io.read_json(ROOT / "locks" / "digests.json")["environments"]
     conda = conda_packages((ROOT / "pixi.lock").read_text())
     found: dict[str, Any] = {"pureparallel": __version__, "commit": commit(), "environments": {}}
