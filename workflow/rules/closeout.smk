@@ -18,11 +18,11 @@ rule lineage:
         "<logs>/lineage/{field}.log",
     params:
         options=options_of_field,
+        products=subpath(output.overview, parent=True),
         env=env_digest("default"),
     shell:
         '"$PIXIW" run --as-is -e default pureparallel lineage --field {wildcards.field} --options {params.options:q}'
-        " --sidecars {input.sidecars:q} --folders {input.folders:q} --overview {output.overview:q}"
-        " --record {output.record:q} &> {log:q}"
+        " --products {params.products:q} --overview {output.overview:q} --record {output.record:q} &> {log:q}"
 
 
 rule software:

@@ -134,11 +134,6 @@ def env_digest(env):
     return DIGESTS[env]
 
 
-def mem_mb(base, per_mb=0.0):
-    """Memory in MB: `base` and a multiple of the input's size, more at every attempt."""
-    return lambda wildcards, input, attempt: int((base + per_mb * input.size_mb) * attempt)
-
-
-def minutes(base, per_mb=0.0):
-    """Run time in minutes: `base` and a multiple of the input's size in MB, more at every attempt."""
+def growing(base, per_mb=0.0):
+    """Memory in MB or time in minutes: `base` and a multiple of the input's size in MB, more at every attempt."""
     return lambda wildcards, input, attempt: int((base + per_mb * input.size_mb) * attempt)

@@ -34,8 +34,8 @@ rule msa_extract:
         "<benchmarks>/msa_extract/{field}_{chunk}.jsonl"
     resources:
         # one source with three slitlets of 0.5 MB: 0.4 GB; 14 CPU s, 11 of them start-up
-        mem_mb=mem_mb(1500, per_mb=2),
-        runtime=minutes(5, per_mb=1),
+        mem_mb=growing(1500, per_mb=2),
+        runtime=growing(5, per_mb=1),
     params:
         gratings=option("msa_extract.gratings"),
         nod_background=switch("msa_extract.nod_background"),
@@ -76,8 +76,8 @@ rule msa_redshift:
         "<benchmarks>/msa_redshift/{field}_{chunk}.jsonl"
     resources:
         # one PRISM spectrum of 0.7 MB: 0.4 GB; 15 CPU s, 9 of them start-up
-        mem_mb=mem_mb(1500, per_mb=5),
-        runtime=minutes(5, per_mb=3),
+        mem_mb=growing(1500, per_mb=5),
+        runtime=growing(5, per_mb=3),
     params:
         z_range=option("msa_redshift.z_range"),
         continuum_splines=option("msa_redshift.continuum_splines"),
@@ -120,8 +120,8 @@ rule merge_redshifts:
     benchmark:
         "<benchmarks>/merge_redshifts/{field}.jsonl"
     resources:
-        mem_mb=mem_mb(1000, per_mb=3),
-        runtime=minutes(5, per_mb=0.1),
+        mem_mb=growing(1000, per_mb=3),
+        runtime=growing(5, per_mb=0.1),
     params:
         max_failed_fraction=option("merge_redshifts.max_failed_fraction"),
         env=env_digest("default"),

@@ -8,9 +8,7 @@ from .. import UserError, __version__, io, log, page
 from ..provenance import commit, digest, environment
 
 
-def lineage(
-    *, field: str, options: str, sidecars: list[Path], folders: list[Path], overview: Path, record: Path
-) -> None:
+def lineage(*, field: str, options: str, products: Path, overview: Path, record: Path) -> None:
     """Gather the sidecars of a field's products.
 
     Parameters
@@ -19,17 +17,15 @@ def lineage(
         Name of the field.
     options : str
         The field's whole configuration, as JSON.
-    sidecars : list of Path
-        Lineage records of the products.
-    folders : list of Path
-        Folders of products with sidecars in them.
+    products : Path
+        The field's folder; the sidecars of all products below it are read.
     overview : Path
         Output: HTML page.
     record : Path
         Output: the same as JSON.
     """
     logger = log.of("lineage")
-    paths = [*sidecars, *(path for folder in folders for path in sorted(folder.glob("*.prov.json")))]
+    paths = sorted(path for path in products.rglob("*.prov.json") if not path.parent.name.endswith(".part"))
     try:
         used = json.loads(options)
     except json.JSONDecodeError as error:
