@@ -31,8 +31,10 @@ def working_folder(arguments: list[str]) -> Path:
 
 def changes_nothing(arguments: list[str]) -> bool:
     """Whether Snakemake would only look: such runs take no lock."""
-    looks = {"--dry-run", "--dryrun", "--lint", "--report", "--dag", "--rulegraph", "--filegraph", "--summary",
-             "--unlock", "--detailed-summary", "--list-rules", "--list", "-l", "--version", "-v", "--help", "-h"}  # fmt: skip
+    looks = {
+        *("--dry-run", "--dryrun", "--lint", "--report", "--dag", "--rulegraph", "--filegraph", "--summary"),
+        *("--detailed-summary", "--list-rules", "--list", "-l", "--unlock", "--version", "-v", "--help", "-h"),
+    }
     short = re.compile("-[FRnpqrk]*n[FRnpqrk]*")  # -n, also among other short switches, as in -np
     return any(argument in looks or short.fullmatch(argument) for argument in arguments)
 
