@@ -126,7 +126,8 @@ def test_every_environment_has_a_digest_of_its_own():
 
 
 def test_no_tracked_file_of_the_locks_names_a_registry():
-    registry = re.compile(r"pypi[.](org|python)|python[h]osted|registry[.]npmj[s]|debian[.]org|/simple\b", re.IGNORECASE)
+    address = r"pypi[.](org|python)|python[h]osted|registry[.]npmj[s]|debian[.]org|/simple\b"
+    registry = re.compile(address, re.IGNORECASE)
     files = [
         ROOT / "pixi.toml",
         ROOT / "pixi.lock",
