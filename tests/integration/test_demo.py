@@ -99,6 +99,11 @@ def test_the_report_stands_alone(demo):
     digests = json.loads((demo / "locks" / "digests.json").read_text())["environments"]
     assert "ceers-msa_1345_933_redshift.png" in text
     assert not re.search(r"""(?:src|href)=["']https?://[^"']+\.(?:js|css)""", text)
+    assert [path.name for path in (demo / "results").glob(".*")] == []
+    table = (demo / FIELD / "ceers-msa_redshifts.html").read_text()
+    cells = zip(re.findall("<th>(.*?)</th>", table), re.findall("<td>(.*?)</td>", table), strict=True)
+    shown = dict(cells)
+    assert float(shown["z 16 %"]) < float(shown["z"]) < float(shown["z 84 %"])
     software = (demo / "results" / "software.html").read_text()
     assert all(digest in software for digest in digests.values())
     lineage = json.loads((demo / FIELD / "ceers-msa_lineage.json").read_text())

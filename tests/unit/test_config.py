@@ -1,6 +1,6 @@
 import pytest
 import yaml
-from pureparallel import UserError, config
+from pureparallel import UserError, config, names
 
 HEADER = "exposure\tmode\tslitlet\tsource\tlocation\tsha256\n"
 EXPOSURE = "jw01345062001_03101_00001_nrs2"
@@ -149,6 +149,12 @@ def test_schemas_are_schemas_and_closed(root, name):
                 closed(value)
 
     closed(content)
+
+
+def test_the_manifests_names_are_those_of_names():
+    columns = config.schema("manifest")["properties"]
+    owned = {"exposure": names.EXPOSURE, "slitlet": names.SLITLET, "source": names.SOURCE}
+    assert {key: columns[key]["pattern"] for key in owned} == {key: f"^{value}$" for key, value in owned.items()}
 
 
 def test_every_default_satisfies_its_own_schema():

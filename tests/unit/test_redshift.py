@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pureparallel.core import lines, redshift
 from pureparallel.core.catalogue import summary
+from scipy.optimize import nnls
 from scipy.special import erf
 
 
@@ -82,6 +83,18 @@ def test_equivalent_width_is_flux_over_continuum_at_rest(root):
     measured = redshift.measure([spectrum], families, 3.1)
     i = [f.name for f in families].index("Ha")
     assert measured.ew[i] == pytest.approx(180 / 1.0 / 4.1, rel=0.02)
+
+
+def test_chi2_is_that_of_the_direct_solution(root):
+    """The reduced problem against non-negative least squares over all pixels."""
+    families = lines.at_resolution(line_list(root), 1000)
+    spectrum = make_spectrum(1.5, 3.5, 1000, TRUTH, 3.1, 0.15, np.random.default_rng(0))
+    grid = np.array([2.8, 3.0999, 3.1, 3.3])
+    direct = [
+        nnls((redshift.design([spectrum], families, z)[0] / spectrum.err).T, spectrum.flux / spectrum.err)[1] ** 2
+        for z in grid
+    ]
+    assert redshift.chi2([spectrum], families, grid) == pytest.approx(direct, rel=1e-6)
 
 
 def with_valid(spectrum, valid):

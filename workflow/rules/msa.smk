@@ -33,7 +33,7 @@ rule msa_extract:
     benchmark:
         "<benchmarks>/msa_extract/{field}_{chunk}.jsonl"
     resources:
-        # one source with three slitlets of 0.5 MB: 0.4 GB; 14 CPU s, 11 of them start-up
+        # one source with three slitlets of 0.5 MB: 375 MB, 15 CPU s (`pixi run bench`)
         mem_mb=growing(1500, per_mb=2),
         runtime=growing(5, per_mb=1),
     params:
@@ -75,7 +75,7 @@ rule msa_redshift:
     benchmark:
         "<benchmarks>/msa_redshift/{field}_{chunk}.jsonl"
     resources:
-        # one PRISM spectrum of 0.7 MB: 0.4 GB; 15 CPU s, 9 of them start-up
+        # one PRISM spectrum of 0.7 MB: 369 MB, 15 CPU s (`pixi run bench`)
         mem_mb=growing(1500, per_mb=5),
         runtime=growing(5, per_mb=3),
     params:

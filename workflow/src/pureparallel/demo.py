@@ -34,7 +34,9 @@ def main() -> None:
     if REPORT.is_file() and REPORT.stat().st_mtime >= newest(REPORT.parent):
         print(f"demo: nothing to do, everything is up to date. Look at {REPORT}")
         return
-    snakemake("--report", str(REPORT), "--quiet", "all")
+    part = REPORT.with_name(f".part-{REPORT.name}")  # Snakemake writes in place: a kill would leave half a report
+    snakemake("--report", str(part), "--quiet", "all")
+    part.replace(REPORT)
     print(f"demo: done in {time.time() - start:.0f} s. Look at {REPORT}; products are in results/{FIELDS[0]}/")
 
 

@@ -12,12 +12,12 @@ from . import UserError
 FIELD = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 """Lower-case words joined by hyphens. No underscore: that separates the parts of a product's name."""
 
-EXPOSURE = r"jw\d{11}_[0-9a-z]{5}_\d{5}(?:-seg\d{3})?_[a-z0-9]+"
+EXPOSURE = r"jw[0-9]{11}_[0-9a-z]{5}_[0-9]{5}(?:-seg[0-9]{3})?_[a-z0-9]+"
 """STScI's ``jw<ppppp><ooo><vvv>_<ggsaa>_<eeeee>_<detector>``."""
 
-SLITLET = r"\d{1,5}"
+SLITLET = r"[0-9]{1,5}"
 SOURCE = r"[A-Za-z0-9][A-Za-z0-9_+-]{0,63}"
-CHUNK = r"\d{4}"
+CHUNK = r"[0-9]{4}"
 
 WILDCARDS = {"field": FIELD, "exposure": EXPOSURE, "slitlet": f"{EXPOSURE}_phot\\.{SLITLET}\\.{SOURCE}", "chunk": CHUNK}
 """Wildcard constraints of the workflow."""
