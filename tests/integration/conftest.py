@@ -42,7 +42,10 @@ def demo(root: Path, secret: str, tmp_path_factory: pytest.TempPathFactory, run_
 @pytest.fixture
 def copied(demo: Path, tmp_path: Path) -> Path:
     """A copy of the finished demonstration that a test may change."""
-    return shutil.copytree(demo, tmp_path / "its own", symlinks=True)
+    folder = shutil.copytree(demo, tmp_path / "its own", symlinks=True, ignore=shutil.ignore_patterns("results"))
+    # products are replaced and never written to, so that links to them will do
+    shutil.copytree(demo / "results", folder / "results", copy_function=os.link)
+    return folder
 
 
 @pytest.fixture(scope="session")

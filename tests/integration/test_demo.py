@@ -128,10 +128,14 @@ def test_a_second_call_does_nothing_and_says_so(demo, run_in):
 # What a change re-runs, and that it re-runs nothing else.
 
 AFTER_FIT = {"msa_redshift", "merge_redshifts", "lineage"}
+SIMULATED = {
+    "simulate_references", "simulate_sky", "simulate_exposure",
+    "detector1", "persistence", "mask_artifacts", "pointing", "select_exposures", "validate_rates",
+}  # fmt: skip
 
 
 def test_an_edited_module_reruns_what_imports_it(copied, planned):
-    plots = copied / "workflow/src/pureparallel/core/plots.py"
+    plots = copied / "workflow/src/pureparallel/core/plot_redshift.py"
     plots.write_text(plots.read_text() + "# edited\n")
     assert planned(copied) == AFTER_FIT
 
@@ -158,8 +162,8 @@ def test_a_module_of_no_step_reruns_nothing(copied, planned):
     ("environment", "expected"),
     [
         ("msaexp", {"msa_slitlets", "msa_extract", "software"} | AFTER_FIT),
-        ("default", {"merge_redshifts", "lineage", "software"}),
-        ("jwst", {"software"}),
+        ("default", {"merge_redshifts", "select_exposures", "lineage", "software"}),
+        ("jwst", SIMULATED | {"lineage", "software"}),
     ],
 )
 def test_a_changed_lock_reruns_what_ran_in_it(copied, planned, environment, expected):
@@ -180,7 +184,7 @@ def test_a_new_field_leaves_the_old_one_alone(copied, planned):
     for suffix in ("yaml", "tsv"):
         text = (copied / f"config/fields/ceers-msa.{suffix}").read_text()
         (copied / f"config/fields/second.{suffix}").write_text(text)
-    done = planned(copied, "--config", "fields=[ceers-msa,second]")
+    done = planned(copied, "--config", "fields=[sim-niriss,ceers-msa,second]")
     assert done == {"msa_slitlets", "msa_extract", "msa_redshift", "merge_redshifts", "lineage"}
     assert planned(copied) == set()
 

@@ -49,7 +49,13 @@ def test_every_result_of_the_report_opens(demo, tmp_path):
     found = re.search(r'<pre id="outcome">(.*?)</pre>', done.stdout, re.S)
     assert found, done.stdout[-2000:]
     outcome = json.loads(html.unescape(found[1]))
-    assert set(outcome["rows"]) == {"NIRSpec redshifts/ceers-msa", "Lineage/Other"}, outcome
+    assert set(outcome["rows"]) == {
+        "Simulation/sim-niriss",
+        "Exposures/sim-niriss",
+        "Validation/sim-niriss",
+        "NIRSpec redshifts/ceers-msa",
+        "Lineage/Other",
+    }, outcome
     assert outcome["failures"] == []
     assert outcome["fetched"] == []
     assert all(listed == there for listed, there in outcome["rows"].values())

@@ -1,6 +1,9 @@
+import dataclasses
+
 import pytest
 import yaml
 from pureparallel import UserError, config, names
+from pureparallel.simulate import effects, schedule
 
 HEADER = "exposure\tmode\tslitlet\tsource\tlocation\tsha256\n"
 EXPOSURE = "jw01345062001_03101_00001_nrs2"
@@ -97,7 +100,8 @@ def test_a_field_name_that_climbs_is_refused(survey):
 @pytest.mark.parametrize(
     ("manifest", "expected"),
     [
-        (HEADER.replace("location\t", "") + row().replace("data/", ""), "column 'location' is missing"),
+        (HEADER.replace("mode\t", "") + row().replace("nirspec_msa\t", ""), "column 'mode' is missing"),
+        (HEADER + row().replace(f"data/{EXPOSURE}_phot.138.1345_933.fits", ""), "location: is empty; mode nirspec_msa"),
         (HEADER.replace("location", "locaton") + row(), r"unknown column 'locaton'; did you mean 'location'"),
         (HEADER, "has no rows"),
         (HEADER + row() + row(), r"one\.tsv:3: .* stands in line 2 already"),
@@ -161,6 +165,67 @@ def test_every_default_satisfies_its_own_schema():
     for name in ("config", "field"):
         for key, value in config.defaults(config.schema(name)).items():
             config.check({"fields": ["x"], key: value} if name == "config" else {key: value}, config.schema(name), name)
+
+
+RAW = "exposure\tmode\tfilter\tgrism\treadpatt\tngroups\tstart\tlocation\n"
+
+
+def raw(exposure="jw09999001001_02101_00001_nis", mode="niriss_wfss", filter="F200W", grism="GR150R", readpatt="NIS",
+        ngroups="6", start="2024-07-01T06:00:00", location=""):  # fmt: skip
+    return "\t".join([exposure, mode, filter, grism, readpatt, ngroups, start, location]) + "\n"
+
+
+def test_raw_exposures_of_a_simulated_field(survey):
+    manifest = RAW + raw() + raw("jw09999001001_02101_00002_nis", "niriss_image", "F115W", "")
+    field = survey("source: simulate\ndetector1: {chunk: 1}\n", manifest)["one"]
+    assert field.is_simulated
+    assert list(field.exposures) == ["jw09999001001_02101_00001_nis", "jw09999001001_02101_00002_nis"]
+    assert field.filters == ["F115W", "F200W"]
+    assert list(field.exposure_chunks.values()) == [[name] for name in field.exposures]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"grism": ""}, r"one\.tsv:2: grism: is empty; mode niriss_wfss needs it"),
+        ({"mode": "niriss_image"}, r"grism: is 'GR150R'; mode niriss_image has none"),
+        ({"filter": "F200"}, r"filter: 'F200' is not valid"),
+        ({"ngroups": "0"}, r"ngroups: '0' is not valid"),
+        ({"start": "2024-07-01 06:00"}, r"start: '2024-07-01 06:00' is not valid"),
+        ({"location": "data/other.fits"}, r"must end in jw09999001001_02101_00001_nis_uncal\.fits"),
+    ],
+)
+def test_mistakes_in_raw_exposures(survey, changes, expected):
+    with pytest.raises(UserError, match=expected):
+        survey("source: simulate\n", RAW + raw(**changes))
+
+
+def test_raw_exposures_from_files_need_a_context_and_locations(survey):
+    location = "data/jw09999001001_02101_00001_nis_uncal.fits"
+    with pytest.raises(UserError, match=r"crds\.context: is empty"):
+        survey("{}\n", RAW + raw(location=location))
+    with pytest.raises(UserError, match=r"location: of jw09999001001_02101_00001_nis is empty"):
+        survey("crds: {context: jwst_1413.pmap}\n", RAW + raw())
+    field = survey("crds: {context: jwst_1413.pmap}\n", RAW + raw(location=location))["one"]
+    assert not field.is_simulated
+    assert field.context == "jwst_1413.pmap"
+
+
+def test_the_schemas_effects_are_those_of_the_simulator():
+    schema = config.schema("field")["properties"]["simulate_exposure"]["properties"]["effects"]["properties"]
+    of_one = set(schedule.OF_ONE.values())
+    assert set(schema) == {field.name for field in dataclasses.fields(effects.Effects)} - of_one
+    for name, kind in effects.KINDS.items():
+        if name not in of_one:
+            assert set(schema[name]["properties"]) == {field.name for field in dataclasses.fields(kind)}
+
+
+def test_effects_are_switches_or_numbers(survey):
+    text = "source: simulate\nsimulate_exposure: {effects: {flicker: {own: 2}, ghost: false}}\n"
+    effects = survey(text, RAW + raw())["one"].option("simulate_exposure.effects")
+    assert (effects["flicker"], effects["ghost"], effects["dark"]) == ({"own": 2}, False, True)
+    with pytest.raises(UserError, match=r"unknown key 'simulate_exposure\.effects\.flicker\.owns'.*\.own"):
+        survey(text.replace("own", "owns"), RAW + raw())
 
 
 @pytest.mark.parametrize("text", ["msa_redshift:\n", "", "{}\n", "\ufeffdescription: with a mark\n"])

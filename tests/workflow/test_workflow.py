@@ -1,5 +1,6 @@
 """The workflow as Snakemake sees it: it parses, plans, lints, and refuses what is wrong in words."""
 
+import inspect
 import re
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import pytest
 import yaml
+from pureparallel import cli, config
 
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
 
@@ -28,8 +30,11 @@ def test_dry_run_of_the_demonstration(checkout):
     assert done.returncode == 0, done.stderr
     counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.M))
     assert counts == {
-        "msa_slitlets": "3", "msa_extract": "1", "msa_redshift": "1", "merge_redshifts": "1", "lineage": "1",
-        "software": "1", "all": "1", "total": "9",
+        "simulate_references": "1", "simulate_sky": "1", "simulate_exposure": "22",
+        "detector1": "4", "persistence": "4", "mask_artifacts": "4", "pointing": "1", "select_exposures": "1",
+        "validate_rates": "1",
+        "msa_slitlets": "3", "msa_extract": "1", "msa_redshift": "1", "merge_redshifts": "1",
+        "lineage": "2", "software": "1", "all": "1", "total": "49",
     }  # fmt: skip
 
 
@@ -181,3 +186,21 @@ def test_sizes(root):
     for path in (root / "workflow" / "rules").glob("*.smk"):
         assert len(path.read_text().splitlines()) <= 150, path
         assert path.name == "common.smk" or "lambda" not in path.read_text()
+
+
+def test_options_are_those_of_their_steps_with_the_same_defaults():
+    """A section's options are passed as flags, all of them: their step must know each, and by itself do the same."""
+    compared = 0
+    for section, content in config.schema("field")["properties"].items():
+        if section not in cli.steps() or section == "simulate_exposure":  # that one gets them within its observation
+            continue
+        parameters = inspect.signature(cli.step(section)).parameters
+        for key, rule in content["properties"].items():
+            if key == "chunk":
+                continue
+            default = parameters[key].default
+            if default is not inspect.Parameter.empty and default is not None:
+                plain = list(default) if isinstance(default, tuple) else default
+                assert plain == rule["default"], f"{section}.{key}"
+            compared += 1
+    assert compared > 40

@@ -3,8 +3,8 @@
 
 rule lineage:
     input:
-        sidecars=sidecars_of_field,
-        folders=spectra_of_field,
+        sidecars=of_job(products.sidecars),
+        folders=of_job(products.folders),
         code=code("lineage"),
     output:
         overview=report(
@@ -17,7 +17,7 @@ rule lineage:
     log:
         "<logs>/lineage/{field}.log",
     params:
-        options=options_of_field,
+        options=of_field("options_json"),
         products=subpath(output.overview, parent=True),
         env=env_digest("default"),
     shell:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from pureparallel import UserError, names
+from pureparallel import UserError, names, products
 from pureparallel import config as configuration
 from pureparallel.provenance import commit
 from pureparallel.sources import sources as source_files
@@ -32,6 +32,7 @@ try:
     FIELDS = configuration.load(config, fields_folder(), where=" + ".join(map(str, workflow.configfiles)))
 except UserError as error:
     raise WorkflowError(str(error)) from None
+NEIGHBOURS = products.neighbours(FIELDS)
 
 
 def field_of(wildcards):
@@ -41,9 +42,9 @@ def field_of(wildcards):
     return FIELDS[wildcards.field]
 
 
-def fields_with(mode):
-    """Names of the fields that hold data of a mode."""
-    return [name for name, field in FIELDS.items() if field.rows(mode)]
+def fields_with(attribute):
+    """Names of the fields that have something: `slitlets`, `exposures`."""
+    return [name for name, field in FIELDS.items() if getattr(field, attribute)]
 
 
 def option(path):
@@ -51,70 +52,26 @@ def option(path):
     return lambda wildcards: field_of(wildcards).option(path)
 
 
-def switch(path):
-    """A true-or-false option of the job's field as its flag, --x or --no-x."""
-    flag = path.rpartition(".")[2].replace("_", "-")
-    return lambda wildcards: f"--{flag}" if field_of(wildcards).option(path) else f"--no-{flag}"
+def flags(section):
+    """All options of a rule as the flags of its command; `chunk` is the workflow's own."""
+    return lambda wildcards: names.flags(field_of(wildcards).options[section], without=("chunk",))
 
 
-def options_of_field(wildcards):
-    """All options of the job's field, as JSON."""
-    return json.dumps(field_of(wildcards).options, sort_keys=True)
+def of_field(attribute):
+    """A property of the job's field."""
+    return lambda wildcards: getattr(field_of(wildcards), attribute)
 
 
-def listed(wildcards, kind, name, known):
-    """`known[name]`, where the field has a thing of that kind and name."""
-    if name not in known:
-        raise WorkflowError(f"field {wildcards.field} has no {kind} {name}; its manifest gives it {len(known)}")
-    return known[name]
-
-
-def slitlet_column(column):
-    """A column of the manifest for the job's slitlet; unknown where it is empty."""
+def of_job(function):
+    """A function of `products`, of the job's field and wildcards; a mistake is told in words."""
 
     def value(wildcards):
-        row = listed(wildcards, "slitlet", f"{wildcards.slitlet}.fits", field_of(wildcards).slitlet)
-        return row[column] or "unknown"
+        try:
+            return function(field_of(wildcards), wildcards)
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
 
     return value
-
-
-def slitlet_source(wildcards):
-    """The file that a slitlet is copied from, where it is a file of ours and not of an installed package."""
-    location = slitlet_column("location")(wildcards)
-    return [] if location.startswith("package:") else [location]
-
-
-def slitlets_of_chunk(wildcards):
-    """Slitlets of a chunk's sources."""
-    field = field_of(wildcards)
-    sources = listed(wildcards, "chunk", wildcards.chunk, field.chunks)
-    files = [file for source in sources for file in field.slitlets[source]]
-    return [f"<results>/{field.name}/slitlets/{file}" for file in files]
-
-
-def of_chunks(pattern):
-    """One file per chunk of the job's field."""
-    return lambda wildcards: expand(pattern, field=wildcards.field, chunk=field_of(wildcards).chunks)
-
-
-def sidecars_of_field(wildcards):
-    """Lineage records of a field's products."""
-    field = field_of(wildcards)
-    base = f"<results>/{field.name}"
-    products = [f"{base}/slitlets/{file}" for file in field.slitlet]
-    for chunk in field.chunks:
-        products.append(f"{base}/msa_extract/{field.name}_{chunk}_spectra.fits")
-        products.append(f"{base}/msa_redshift/{field.name}_{chunk}_redshifts.fits")
-    if field.slitlet:
-        products.append(f"{base}/{field.name}_redshifts.fits")
-    return [str(names.sidecar(Path(product))) for product in products]
-
-
-def spectra_of_field(wildcards):
-    """The folder of a field's spectra, where it has any."""
-    field = field_of(wildcards)
-    return [f"<results>/{field.name}/spectra"] if field.slitlet else []
 
 
 def in_checkout(*parts):

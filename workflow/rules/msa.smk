@@ -3,7 +3,7 @@
 
 rule msa_slitlets:
     input:
-        source=slitlet_source,
+        source=of_job(products.slitlet_source),
         code=code("msa_slitlets"),
     output:
         slitlet="<results>/{field}/slitlets/{slitlet}.fits",
@@ -11,18 +11,17 @@ rule msa_slitlets:
     log:
         "<logs>/msa_slitlets/{field}_{slitlet}.log",
     params:
-        location=slitlet_column("location"),
-        sha256=slitlet_column("sha256"),
+        location=of_job(products.column("location")),
+        sha256=of_job(products.column("sha256")),
         env=env_digest("msaexp"),
     shell:
-        '"$PIXIW" run --as-is -e msaexp pureparallel msa_slitlets'
-        " --location {params.location:q} --sha256-expected {params.sha256:q}"
-        " --slitlet {output.slitlet:q} &> {log:q}"
+        '"$PIXIW" run --as-is -e msaexp pureparallel msa_slitlets --location {params.location:q}'
+        " --sha256-expected {params.sha256:q} --slitlet {output.slitlet:q} &> {log:q}"
 
 
 rule msa_extract:
     input:
-        slitlets=slitlets_of_chunk,
+        slitlets=of_job(products.slitlets_of_chunk),
         code=code("msa_extract"),
     output:
         spectra="<results>/{field}/msa_extract/{field}_{chunk}_spectra.fits",
@@ -37,20 +36,11 @@ rule msa_extract:
         mem_mb=growing(1500, per_mb=2),
         runtime=growing(5, per_mb=1),
     params:
-        gratings=option("msa_extract.gratings"),
-        nod_background=switch("msa_extract.nod_background"),
-        undo_pathloss=switch("msa_extract.undo_pathloss"),
-        undo_barshadow=switch("msa_extract.undo_barshadow"),
-        wave_sample=option("msa_extract.wave_sample"),
-        cross_pixels=option("msa_extract.cross_pixels"),
-        pixfrac=option("msa_extract.pixfrac"),
+        options=flags("msa_extract"),
         env=env_digest("msaexp"),
     shell:
-        '"$PIXIW" run --as-is -e msaexp pureparallel msa_extract'
-        " --slitlets {input.slitlets:q} --spectra {output.spectra:q} --metrics {output.metrics:q}"
-        " --gratings {params.gratings} {params.nod_background} {params.undo_pathloss} {params.undo_barshadow}"
-        " --wave-sample {params.wave_sample} --cross-pixels {params.cross_pixels} --pixfrac {params.pixfrac}"
-        " &> {log:q}"
+        '"$PIXIW" run --as-is -e msaexp pureparallel msa_extract --slitlets {input.slitlets:q}'
+        " --spectra {output.spectra:q} --metrics {output.metrics:q} {params.options} &> {log:q}"
 
 
 rule msa_redshift:
@@ -79,29 +69,18 @@ rule msa_redshift:
         mem_mb=growing(1500, per_mb=5),
         runtime=growing(5, per_mb=3),
     params:
-        z_range=option("msa_redshift.z_range"),
-        continuum_splines=option("msa_redshift.continuum_splines"),
-        velocity_width=option("msa_redshift.velocity_width"),
-        dispersion_scale=option("msa_redshift.dispersion_scale"),
-        systematic_error=option("msa_redshift.systematic_error"),
-        wavelength_error=option("msa_redshift.wavelength_error"),
-        min_pixels=option("msa_redshift.min_pixels"),
-        max_peak_ratio=option("msa_redshift.max_peak_ratio"),
+        options=flags("msa_redshift"),
         env=env_digest("msaexp"),
     shell:
         '"$PIXIW" run --as-is -e msaexp pureparallel msa_redshift --field {wildcards.field}'
         " --spectra {input.spectra:q} --line-list {input.lines:q} --redshifts {output.redshifts:q}"
-        " --figures {output.figures:q} --metrics {output.metrics:q} --z-range {params.z_range}"
-        " --continuum-splines {params.continuum_splines} --velocity-width {params.velocity_width}"
-        " --dispersion-scale {params.dispersion_scale} --systematic-error {params.systematic_error}"
-        " --wavelength-error {params.wavelength_error} --min-pixels {params.min_pixels}"
-        " --max-peak-ratio {params.max_peak_ratio} &> {log:q}"
+        " --figures {output.figures:q} --metrics {output.metrics:q} {params.options} &> {log:q}"
 
 
 rule merge_redshifts:
     input:
-        spectra=of_chunks("<results>/{field}/msa_extract/{field}_{chunk}_spectra.fits"),
-        redshifts=of_chunks("<results>/{field}/msa_redshift/{field}_{chunk}_redshifts.fits"),
+        spectra=of_job(products.of_chunks("<results>/{field}/msa_extract/{field}_{chunk}_spectra.fits")),
+        redshifts=of_job(products.of_chunks("<results>/{field}/msa_redshift/{field}_{chunk}_redshifts.fits")),
         code=code("merge_redshifts"),
     output:
         table="<results>/{field}/{field}_redshifts.fits",
@@ -123,10 +102,10 @@ rule merge_redshifts:
         mem_mb=growing(1000, per_mb=3),
         runtime=growing(5, per_mb=0.1),
     params:
-        max_failed_fraction=option("merge_redshifts.max_failed_fraction"),
+        options=flags("merge_redshifts"),
         env=env_digest("default"),
     shell:
         '"$PIXIW" run --as-is -e default pureparallel merge_redshifts --field {wildcards.field}'
         " --spectra {input.spectra:q} --redshifts {input.redshifts:q} --table {output.table:q}"
-        " --folder {output.spectra:q} --overview {output.overview:q} --metrics {output.metrics:q}"
-        " --max-failed-fraction {params.max_failed_fraction} &> {log:q}"
+        " --folder {output.spectra:q} --overview {output.overview:q} --metrics {output.metrics:q} {params.options}"
+        " &> {log:q}"

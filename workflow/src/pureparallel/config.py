@@ -6,6 +6,7 @@ job.
 
 import csv
 import difflib
+import json
 import math
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -18,6 +19,22 @@ import jsonschema
 import yaml
 
 from . import ROOT, UserError, names
+from .simulate import crds_cache, schedule
+
+EXPOSURE_MODES = ("niriss_image", "niriss_wfss")
+"""Modes whose files are raw exposures."""
+
+NEEDED = {
+    "nirspec_msa": ("slitlet", "source", "location"),
+    "niriss_image": ("filter", "readpatt", "ngroups", "start"),
+    "niriss_wfss": ("filter", "grism", "readpatt", "ngroups", "start"),
+}
+UNUSED = {
+    "nirspec_msa": ("filter", "grism", "readpatt", "ngroups", "start"),
+    "niriss_image": ("grism", "slitlet", "source"),
+    "niriss_wfss": ("slitlet", "source"),
+}
+"""Columns of the manifest that a mode must fill, and must not."""
 
 SCHEMAS = ROOT / "workflow" / "schemas"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -41,6 +58,36 @@ class Field:
     def rows(self, mode: str) -> list[Mapping[str, str]]:
         """Rows of the manifest of one mode."""
         return [row for row in self.manifest if row["mode"] == mode]
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the raw exposures are simulated."""
+        return bool(self.exposures) and self.option("source") == "simulate"
+
+    @property
+    def context(self) -> str:
+        """Context of the reference files."""
+        return crds_cache.CONTEXT if self.is_simulated else self.option("crds.context")
+
+    @property
+    def options_json(self) -> str:
+        """All options."""
+        return json.dumps(self.options, sort_keys=True)
+
+    @property
+    def filters(self) -> list[str]:
+        """Filters of the raw exposures, sorted."""
+        return sorted({row["filter"] for row in self.exposures.values()})
+
+    @cached_property
+    def exposures(self) -> dict[str, Mapping[str, str]]:
+        """Rows of the raw exposures by name, in the manifest's order."""
+        return {row["exposure"]: row for row in self.manifest if row["mode"] in EXPOSURE_MODES}
+
+    @cached_property
+    def exposure_chunks(self) -> dict[str, list[str]]:
+        """Exposures by chunk."""
+        return names.chunks(list(self.exposures), self.option("detector1.chunk"))
 
     @cached_property
     def slitlet(self) -> dict[str, Mapping[str, str]]:
@@ -105,7 +152,24 @@ def load_field(name: str, survey: Mapping[str, Any], folder: Path, *, where: str
     low, high = options["msa_redshift"]["z_range"]
     if low >= high:
         raise UserError(f"{path} or {where}: msa_redshift.z_range: {[low, high]} is empty; give low, high")
-    return Field(name, options, read_manifest(folder / f"{name}.tsv"))
+    field = Field(name, options, read_manifest(folder / f"{name}.tsv"))
+    _check_exposures(field, path)
+    return field
+
+
+def _check_exposures(field: Field, path: Path) -> None:
+    """Check the raw exposures against the source that the field takes them from."""
+    manifest = path.with_suffix(".tsv")
+    if field.options["source"] == "simulate":
+        schedule.check(list(field.exposures.values()), field.options, str(path))
+        return
+    if field.exposures and not field.option("crds.context"):
+        raise UserError(f"{path}: crds.context: is empty; name the context of the reference files, as jwst_1413.pmap")
+    for exposure, row in field.exposures.items():
+        if not row["location"]:
+            raise UserError(
+                f"{manifest}: location: of {exposure} is empty; give its file, or set source: simulate in {path}"
+            )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -307,18 +371,18 @@ def _check_row(row: Mapping[str, str], where: str) -> None:
         if value and not _is_valid(column, value):
             rule = schema("manifest")["properties"][column]
             raise UserError(f"{where}: {column}: {value!r} is not valid ({rule['description']})")
-    for column in schema("manifest")["required"]:
+    mode = row["mode"]
+    for column in (*schema("manifest")["required"], *NEEDED.get(mode, ())):
         if not row[column]:
-            raise UserError(f"{where}: {column}: is empty")
+            raise UserError(f"{where}: {column}: is empty" + (f"; mode {mode} needs it" if mode else ""))
+    for column in UNUSED.get(mode, ()):
+        if row[column]:
+            raise UserError(f"{where}: {column}: is {row[column]!r}; mode {mode} has none")
     if ".." in Path(row["location"]).parts:
         raise UserError(f"{where}: location: {row['location']!r} climbs out of its folder with '..'")
-    if row["mode"] == "nirspec_msa":
-        for column in ("slitlet", "source"):
-            if not row[column]:
-                raise UserError(f"{where}: {column}: is empty; mode nirspec_msa needs it")
-        expected = names.slitlet_file(row)
-        if Path(row["location"]).name != expected:
-            raise UserError(f"{where}: location: {row['location']!r} must end in {expected}")
+    expected = names.slitlet_file(row) if mode == "nirspec_msa" else f"{row['exposure']}_uncal.fits"
+    if row["location"] and Path(row["location"]).name != expected:
+        raise UserError(f"{where}: location: {row['location']!r} must end in {expected}")
 
 
 @cache

@@ -19,9 +19,12 @@ def bounds(rule: Mapping[str, Any]) -> str:
     """What values a schema allows, in a few words."""
     if "enum" in rule:
         return ", ".join(f"`{value}`" for value in rule["enum"])
+    if "object" in rule["type"]:
+        return "true, false, or its numbers"
     if rule["type"] == "array":
         inner = bounds(rule["items"])
-        count = f"{rule['minItems']} of " if rule.get("minItems") == rule.get("maxItems") else "list of "
+        low, high = rule.get("minItems"), rule.get("maxItems")
+        count = f"{low} of " if low is not None and low == high else "list of "
         return f"{count}{inner}"
     low = rule.get("minimum", rule.get("exclusiveMinimum"))
     high = rule.get("maximum", rule.get("exclusiveMaximum"))
@@ -41,6 +44,8 @@ def rows(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         else:
             default = f"`{json.dumps(rule['default'])}`" if "default" in rule else ""
             yield f"| `{prefix}{key}` | {default} | {bounds(rule)} | {_text(rule)} |"
+            if "properties" in rule:
+                yield from rows(rule, f"{prefix}{key}.")
 
 
 def tables() -> str:

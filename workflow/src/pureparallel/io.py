@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from .names import sidecar
 from .provenance import Lineage, sha256
 
 if TYPE_CHECKING:
-    from astropy.io.fits import HDUList
+    from astropy.io.fits import BinTableHDU, HDUList
 
 
 @contextlib.contextmanager
@@ -118,6 +118,33 @@ def write_fits(path: Path, hdus: "HDUList", lineage: Lineage) -> None:
     with atomic(path) as part:
         hdus.writeto(part, overwrite=True, checksum=True)
         write_json(sidecar(path), lineage.to_dict(product=path.name, digest=sha256(part)))
+
+
+def table_hdu(
+    rows: Iterable[Mapping[str, Any]], name: str, columns: Mapping[str, tuple[str | None, str]]
+) -> "BinTableHDU":
+    """A FITS table of rows, with the unit and the description (TCOMM) of every column.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        Or an astropy Table without units.
+    name : str
+        EXTNAME.
+    columns : mapping of str to (unit or None, description)
+        In their order. Units as FITS headers have them; DN/s is none that astropy would write.
+    """
+    from astropy.io import fits
+    from astropy.table import Table
+
+    table = rows if isinstance(rows, Table) else Table(rows=list(rows), names=list(columns))
+    hdu = fits.table_to_hdu(table)
+    hdu.name = name
+    for i, (unit, description) in enumerate(columns.values(), start=1):
+        if unit:
+            hdu.header[f"TUNIT{i}"] = unit
+        hdu.header[f"TCOMM{i}"] = description
+    return hdu
 
 
 def open_fits(path: Path, *, instrument: str | None = None, extensions: tuple[str, ...] = ()) -> "HDUList":

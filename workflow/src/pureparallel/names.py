@@ -4,8 +4,10 @@ Names from manifests reach paths and command lines, so every one is matched in f
 """
 
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from . import UserError
 
@@ -42,6 +44,29 @@ def check(kind: str, name: str, *, where: str) -> str:
     if not re.fullmatch(pattern, name):
         raise UserError(f"{where}: {name!r} is not a legal {kind} name; it must match {pattern}")
     return name
+
+
+def detector(exposure: str) -> str:
+    """The detector in an exposure's name."""
+    return exposure.rpartition("_")[2]
+
+
+def flags(options: Mapping[str, Any], without: Collection[str] = ()) -> str:
+    """Options as flags of a command line, quoted for the shell; those that are empty are left out.
+
+    >>> flags({"z_range": [0, 12], "regions": [], "trails": False, "chunk": 3}, without=("chunk",))
+    '--z-range 0 12 --no-trails'
+    """
+    words = []
+    for key, value in options.items():
+        name = key.replace("_", "-")
+        if key in without or value in ("", []):
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    return shlex.join(words)
 
 
 def slitlet_file(row: Mapping[str, str]) -> str:

@@ -338,13 +338,16 @@ def ghosts(
     filter : str
     grism : bool
     """
-    x, y = np.arange(frame.nx)[None, :], np.arange(frame.ny)[:, None]
-    image = np.zeros(frame.shape)
+    image, border = np.zeros(frame.shape), int(effect.radius) + 2
     for sx, sy, rate in sources:
-        gx, gy = ghost_position(sx + frame.xstart - 1, sy + frame.ystart - 1, filter, grism=grism)
-        distance = np.hypot(x - gx + frame.xstart - 1, y - gy + frame.ystart - 1)
+        ghost_x, ghost_y = ghost_position(sx + frame.xstart - 1, sy + frame.ystart - 1, filter, grism=grism)
+        gx, gy = float(ghost_x) - frame.xstart + 1, float(ghost_y) - frame.ystart + 1
+        left, low = max(int(gx) - border, 0), max(int(gy) - border, 0)
+        stamp = image[low : max(int(gy) + border + 1, 0), left : max(int(gx) + border + 1, 0)]
+        y, x = np.ogrid[low : low + stamp.shape[0], left : left + stamp.shape[1]]
         # an edge one pixel wide keeps the disc's light whole wherever its centre falls
-        image += effect.fraction * rate * np.clip(effect.radius + 0.5 - distance, 0, 1) / (np.pi * effect.radius**2)
+        disc = np.clip(effect.radius + 0.5 - np.hypot(x - gx, y - gy), 0, 1)
+        stamp += effect.fraction * rate * disc / (np.pi * effect.radius**2)
     return image
 
 

@@ -8,7 +8,7 @@ and 1/f noise are independent from frame to frame, so that their average over a 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -222,6 +222,8 @@ def _persists(detector: Detector, effects: fx.Effects, seconds: float, previous:
         return float(fx.persistence(1.0, previous.delay_s, start, stop, 1.0, effect))
 
     whole = let_go(0, seconds)
+    if whole <= 0:  # days later, nothing is left
+        return None
     return _Persists(total, lambda start, stop: let_go(start, stop) / whole)
 
 
@@ -296,8 +298,19 @@ def _table(events: Mapping[str, hits.Deposits], nframes: int) -> NDArray:
     return np.concatenate(parts)
 
 
-def write_truth(path: Path, exposure: Exposure, lineage: "Lineage") -> None:
-    """Write an exposure's truth: RATE, DEPOSITS, and one packed map per cause, named after it."""
+def write_truth(
+    path: Path, exposure: Exposure, lineage: "Lineage", keywords: Mapping[str, tuple[Any, str]] | None = None
+) -> None:
+    """Write an exposure's truth: RATE, DEPOSITS, and one packed map per cause, named after it.
+
+    Parameters
+    ----------
+    path : Path
+    exposure : Exposure
+    lineage : Lineage
+    keywords : mapping of str to (value, comment), optional
+        More of the truth, for the primary header.
+    """
     from astropy.io import fits
 
     from ..io import write_fits
@@ -305,6 +318,7 @@ def write_truth(path: Path, exposure: Exposure, lineage: "Lineage") -> None:
     ngroups, ny, nx = exposure.counts.shape
     hdus = fits.HDUList([fits.PrimaryHDU()])
     hdus[0].header["SIMULATD"] = (True, "simulated: no telescope has seen this")
+    hdus[0].header.update(keywords or {})
     hdus[0].header["NGROUPS"], hdus[0].header["NX"], hdus[0].header["NY"] = ngroups, nx, ny
     for name, value in exposure.truth.items():
         if name == "deposits":

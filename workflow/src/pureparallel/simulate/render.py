@@ -140,7 +140,7 @@ def direct_image(sources: Sequence[Source], filter: str, shape: tuple[int, int])
     """
     canvas = _Canvas.make(filter, shape)
     mean = np.full(psf.NODES, 1 / psf.NODES)
-    for source in sources:
+    for source in sorted(sources, key=_size):
         if canvas.near(source.x, source.y, PAD):
             _Brush(filter, source.profile).point(canvas, source.x, source.y, count_rate(filter, source) * mean)
     return canvas.image()
@@ -181,7 +181,7 @@ def dispersed_image(
     width = np.gradient(wave) * 1e4 * np.where((wave == wave[0]) | (wave == wave[-1]), 0.5, 1)
     response = {order: traces.sensitivity(grism, filter, order, wave) * width for order in orders}
     nodes = _node_weights(filter, wave)
-    for source in sources:
+    for source in sorted(sources, key=_size):
         flux = source.spectrum(wave)
         lines = [line for line in source.lines if wave[0] < line.wave_micron < wave[-1]]
         brush = _Brush(filter, source.profile)
@@ -195,6 +195,11 @@ def dispersed_image(
             for line in lines:
                 _draw_line(canvas, brush, traces, (grism, filter, order), source, line, fwcpos)
     return canvas.image()
+
+
+def _size(source: Source) -> float:
+    """Of its profile: sources of one size, drawn one after the other, find their transforms in the cache."""
+    return 0.0 if source.profile is None else source.profile.re
 
 
 class _Path(NamedTuple):
@@ -292,7 +297,7 @@ class _Brush:
     @cached_property
     def stamp(self) -> tuple["_Grid", Array]:
         """Grid of a square around a point, and the transform (k, n, m // 2 + 1) of a source in it."""
-        size = fft.next_fast_len(2 * int(np.ceil(self.reach)) + 2, real=True)
+        size = _coarse(2 * int(np.ceil(self.reach)) + 2)
         grid = _Grid(size, self.samples, size, self.samples)
         return grid, self.profiled(_core_transform(self.filter, grid, deposited=False), grid)
 
@@ -388,7 +393,8 @@ def _core_transform(filter: str, grid: _Grid, *, deposited: bool, swap: bool = F
     left, right = np.outer(rows, place).astype(np.float32), np.outer(place, columns).astype(np.float32)
     transform = np.cos(left) @ (core @ np.cos(right)) - np.sin(left) @ (core @ np.sin(right))
     pixel = np.sinc(columns) / (np.sinc(columns / grid.column_samples) ** 2 if deposited else 1)
-    return (transform * (np.sinc(rows)[:, None] * pixel)).astype(np.float32)
+    factor = np.sinc(rows).astype(np.float32)[:, None] * pixel.astype(np.float32)
+    return (transform * factor).astype(np.float32, copy=False)
 
 
 @lru_cache(maxsize=1024)

@@ -281,7 +281,7 @@ def draw(
     images: list[redshift.Array],
 ) -> None:
     """Draw the figure of one source."""
-    from ..core.plots import redshift_figure
+    from ..core.plot_redshift import redshift_figure
 
     panels = [(table, image, grating) for (grating, table), image in zip(models, images, strict=True)]
     title = f"{row['id']}   z = {row['z']:.4f}   flag {row['flag']}: {row['reason']}"

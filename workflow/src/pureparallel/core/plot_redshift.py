@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .palette import CONTINUUM, INK, MARK, MODEL
 from .redshift import Array, Lines, Redshift
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-INK, MODEL, CONTINUUM, MARK = "#1b2430", "#d1495b", "#e9a13b", "#2e6f95"
 
 
 def redshift_figure(
