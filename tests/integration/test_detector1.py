@@ -56,7 +56,7 @@ def test_every_exposure_has_its_products(reduced):
     expected = {name(i) + suffix for i in (1, 2, 3) for suffix in suffixes}
     assert {path.name for path in (reduced / "0001").iterdir()} == expected
     assert {path.name for path in (reduced / "0001_figures").iterdir()} == {
-        f"{name(i)}_detector1.png" for i in (1, 2, 3)
+        f"{name(i)}_detector1.jpg" for i in (1, 2, 3)
     }
     assert {path.name for path in reduced.iterdir()} == {"0001", "0001_figures"}
 

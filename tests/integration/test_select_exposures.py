@@ -40,7 +40,7 @@ def select(run_in, folder, *arguments, check=True):
 def test_the_users_choice_and_failures_are_rows_with_a_reason(demo, tmp_path, run_in):
     folder = tmp_path / "field"
     for part in ("detector1", "mask_artifacts"):
-        shutil.copytree(demo / RESULTS / part, folder / part, ignore=shutil.ignore_patterns("*.png"))
+        shutil.copytree(demo / RESULTS / part, folder / part, ignore=shutil.ignore_patterns("*.jpg"))
     shutil.copy(demo / RESULTS / "sim-niriss_pointing.fits", folder)
     failed, left_out = "jw09999001001_02101_00001_nis", "jw09999001001_02101_00002_nis"
     path = folder / "detector1/0001" / f"{failed}.metrics.json"

@@ -8,6 +8,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from pureparallel import config
+from pureparallel.core.pulls import pulls
 from pureparallel.simulate import observe, ramp, schedule, sky
 from pureparallel.simulate.pointing import Pointing
 
@@ -113,7 +114,7 @@ def test_an_exposure_made_again_is_the_same_and_another_seed_is_another(demo, fi
         run_in(
             "jwst", "pureparallel", "simulate_exposure", "--observation", json.dumps(plan),
             "--sky", demo / RESULTS / f"{FIELD}_truth.fits", "--uncal", tmp_path / f"{label}_uncal.fits",
-            "--truth", tmp_path / f"{label}_truth.fits", "--figure", tmp_path / f"{label}.png",
+            "--truth", tmp_path / f"{label}_truth.fits", "--figure", tmp_path / f"{label}.jpg",
             "--metrics", tmp_path / f"{label}.json", cwd=tmp_path,
         )  # fmt: skip
         return fits.getdata(tmp_path / f"{label}_uncal.fits", "SCI")
@@ -189,3 +190,30 @@ def test_the_true_pointing_is_the_one_that_the_light_fell_by(demo, field):
         if seen == 2:
             break
     assert seen == 2
+
+
+@pytest.mark.slow
+def test_the_whole_detector_from_nothing_to_its_rates(root, tmp_path, run_in):
+    """The first direct and the first dispersed exposure of sim-niriss-full, within the memory that is promised."""
+    run_in(
+        "default", "python", "-m", "pureparallel.launch", "--snakefile", root / "workflow" / "Snakefile",
+        "--directory", tmp_path, "--cores", 2, "--benchmark-extended", "--config", "fields=[sim-niriss-full]",
+        "detector1={chunk: 2}", "--", "results/sim-niriss-full/detector1/0001", cwd=root,
+    )  # fmt: skip
+    folder = tmp_path / "results" / "sim-niriss-full"
+    for name in ("jw09998001001_02101_00001_nis", "jw09998001001_02101_00002_nis"):
+        assert fits.getheader(folder / "uncal" / f"{name}_uncal.fits")["SUBARRAY"] == "FULL"
+        assert json.loads((folder / "detector1/0001" / f"{name}.metrics.json").read_text())["reason"] == ""
+        true = ramp.read_truth(folder / "truth" / f"{name}_truth.fits")
+        with fits.open(folder / "detector1/0001" / f"{name}_rate.fits") as rate:
+            assert rate["SCI"].data.shape == (2048, 2048)
+            good = rate["DQ"].data & 1 == 0
+            found = pulls(rate["SCI"].data, rate["ERR"].data, true["rate"], good)
+        assert not good[:4].any()  # reference pixels
+        assert abs(found["median"]) < 0.05
+        assert 0.95 < found["mad"] < 1.1
+    for rule, limit in (("simulate_exposure", 3000), ("detector1", 2500)):
+        jobs = [
+            json.loads(path.read_text().splitlines()[0]) for path in (tmp_path / "logs/benchmarks" / rule).iterdir()
+        ]
+        assert max(job["max_rss"] for job in jobs) < limit

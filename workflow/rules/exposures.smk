@@ -11,7 +11,7 @@ rule detector1:
         rates=directory("<results>/{field}/detector1/{chunk}"),
         figures=report(
             directory("<results>/{field}/detector1/{chunk}_figures"),
-            patterns=["{name}_detector1.png"],
+            patterns=["{name}_detector1.jpg"],
             caption="../report/detector1.rst",
             category="Exposures",
             subcategory="{field}",
@@ -67,7 +67,7 @@ rule mask_artifacts:
         masks=directory("<results>/{field}/mask_artifacts/{chunk}"),
         figures=report(
             directory("<results>/{field}/mask_artifacts/{chunk}_figures"),
-            patterns=["{name}_mask.png"],
+            patterns=["{name}_mask.jpg"],
             caption="../report/mask_artifacts.rst",
             category="Exposures",
             subcategory="{field}",

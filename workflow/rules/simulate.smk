@@ -70,7 +70,7 @@ rule simulate_exposure:
         truth_lineage="<results>/{field}/truth/{exposure}_truth.prov.json",
         metrics="<results>/{field}/truth/{exposure}_truth.metrics.json",
         figure=report(
-            "<results>/{field}/truth/{exposure}_truth.png",
+            "<results>/{field}/truth/{exposure}_truth.jpg",
             caption="../report/simulate_exposure.rst",
             category="Simulation",
             subcategory="{field}",

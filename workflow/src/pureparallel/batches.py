@@ -58,7 +58,7 @@ def run(
     options : mapping
         Those that the products depend on.
     figures : Path, optional
-        Output folder for files that end in ``.png``; without it they stay with the others.
+        Output folder for pictures (``.png``, ``.jpg``); without it they stay with the others.
     logger : Logger
 
     Returns
@@ -150,7 +150,7 @@ def _kept(part: Path, items: Mapping[str, Sequence[Path]], step: str, options: M
 def _finish(part: Path, target: Path, figures: Path | None) -> None:
     """Give the folders their names; figures first, for without the target the batch is not whole."""
     if figures is not None:
-        drawn = sorted(part.glob("*.png"))
+        drawn = sorted(path for path in part.iterdir() if path.suffix in (".png", ".jpg"))
         with io.atomic_directory(figures) as folder:
             for path in drawn:
                 shutil.copyfile(path, folder / path.name)

@@ -20,6 +20,7 @@ from .provenance import Lineage, sha256
 
 if TYPE_CHECKING:
     from astropy.io.fits import BinTableHDU, HDUList
+    from matplotlib.figure import Figure
 
 
 @contextlib.contextmanager
@@ -118,6 +119,13 @@ def write_fits(path: Path, hdus: "HDUList", lineage: Lineage) -> None:
     with atomic(path) as part:
         hdus.writeto(part, overwrite=True, checksum=True)
         write_json(sidecar(path), lineage.to_dict(product=path.name, digest=sha256(part)))
+
+
+def write_figure(path: Path, figure: "Figure", *, dpi: int = 100) -> None:
+    """Write a figure atomically, in the format that its name says: png for lines, jpg for pictures full of noise."""
+    compressed = {"pil_kwargs": {"quality": 80, "optimize": True}} if path.suffix == ".jpg" else {}
+    with atomic(path) as part:
+        figure.savefig(part, format=path.suffix[1:], dpi=dpi, **compressed)
 
 
 def table_hdu(

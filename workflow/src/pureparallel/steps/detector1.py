@@ -48,7 +48,7 @@ def detector1(
         Output folder: per exposure <exposure>_rate.fits, the flags of its groups in <exposure>_groups.fits, and
         <exposure>.metrics.json, which has the reason where it failed.
     figures : Path
-        Output folder: <exposure>_detector1.png.
+        Output folder: <exposure>_detector1.jpg.
     rejection_threshold : float
         Sigma above which a step between two groups is a cosmic ray; ramps of more than ten groups get a threshold
         at which they have no more false alarms than these.
@@ -112,7 +112,7 @@ def reduce(name: str, inputs: Sequence[Path], lineage: Lineage, folder: Path) ->
     calibration.save(folder / f"{name}_rate.fits", image, lineage, kept)
     write_groups(folder / f"{name}_groups.fits", done, lineage)
     metrics = measure(done)
-    draw(folder / f"{name}_detector1.png", done, name, metrics)
+    draw(folder / f"{name}_detector1.jpg", done, name, metrics)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return metrics | {
         "software": dependencies(),
@@ -193,5 +193,4 @@ def draw(path: Path, done: reduction.Reduced, name: str, metrics: Mapping[str, A
     figure = detector1_figure(
         done.before, np.asarray(done.rate.data), np.asarray(done.rate.dq), done.flags, done.snowball_mask, name, metrics
     )
-    with io.atomic(path) as part:
-        figure.savefig(part, format="png", dpi=100)
+    io.write_figure(path, figure)

@@ -52,7 +52,7 @@ def mask_artifacts(
     masks : Path
         Output folder: per exposure <exposure>_mask.fits, whose header names the bits, and <exposure>.metrics.json.
     figures : Path
-        Output folder: <exposure>_mask.png.
+        Output folder: <exposure>_mask.jpg.
     regions : list of Path
         DS9 region files. One whose name begins with an exposure or a detector and ends there or goes on with an
         underscore is for those alone, as nrca3_wisp.reg; every other is for all. A region whose text or tag says wisp
@@ -183,7 +183,7 @@ def cover(
         "EXCLWHY": f"scattered light: {why}" if reasons else "",
     }
     bitmasks.write_mask(folder / f"{exposure.name}_mask.fits", bits, cards, lineage)
-    draw(folder / f"{exposure.name}_mask.png", exposure, seen, bits, why)
+    draw(folder / f"{exposure.name}_mask.jpg", exposure, seen, bits, why)
     return {
         "exclude": bool(reasons), "exclude_reason": cards["EXCLWHY"], "area": bitmasks.area(bits),
         "masked": float(np.mean(bits != 0)), **numbers, "sky": sky_numbers,
@@ -233,5 +233,4 @@ def draw(path: Path, exposure: Exposure, seen: artifacts.Observed, bits: NDArray
 
     title = f"{exposure.name}   {' '.join(seen.elements)}"
     note = f"to be left out, scattered light: {why}" if why else ""
-    with io.atomic(path) as part:
-        mask_figure(seen.rate, seen.good, bits, bitmasks.BITS, title, note).savefig(part, format="png", dpi=100)
+    io.write_figure(path, mask_figure(seen.rate, seen.good, bits, bitmasks.BITS, title, note))

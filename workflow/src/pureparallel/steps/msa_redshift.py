@@ -286,5 +286,4 @@ def draw(
     panels = [(table, image, grating) for (grating, table), image in zip(models, images, strict=True)]
     title = f"{row['id']}   z = {row['z']:.4f}   flag {row['flag']}: {row['reason']}"
     figure = redshift_figure(panels, result, measured, title)
-    with io.atomic(path) as part:
-        figure.savefig(part, format="png", dpi=110)
+    io.write_figure(path, figure, dpi=110)

@@ -80,6 +80,8 @@ def pointing(
     """
     from astropy.io import fits
 
+    from ..core.plot_pointing import footprints_figure
+
     logger = log.of("pointing")
     errors = core.Errors(calculated_error, planned_error, guide_star_error, roll_error)
     log_of_guiders = read_attitudes(attitudes) if attitudes is not None else None
@@ -90,10 +92,7 @@ def pointing(
     hdus = fits.HDUList([fits.PrimaryHDU(), io.table_hdu(found, "POINTING", COLUMNS)])
     hdus[0].header["FIELD"] = field
     io.write_fits(table, hdus, lineage)
-    with io.atomic(figure) as part:
-        from ..core.plot_pointing import footprints_figure
-
-        footprints_figure(found, f"{field}: footprints").savefig(part, format="png", dpi=100)
+    io.write_figure(figure, footprints_figure(found, f"{field}: footprints"))
     good = found[found["reason"] == ""]
     unusual = sorted(set(good["group"][~np.asarray(good["usual_star"], bool)]))
     io.write_json(

@@ -22,7 +22,7 @@ def simulate_exposure(*, observation: str, sky: Path, uncal: Path, truth: Path, 
     truth : Path
         Output: the expected count rate, where the telescope truly pointed, and one map per disturbance.
     figure : Path
-        Output: the ramp, the light and the disturbances, PNG.
+        Output: the ramp, the light and the disturbances.
     metrics : Path
         Output: JSON.
     """
@@ -64,9 +64,8 @@ def simulate_exposure(*, observation: str, sky: Path, uncal: Path, truth: Path, 
         "TRUEROLL": (pointing.roll, "[deg] true position angle of V3 there"),
     }
     ramp.write_truth(truth, exposed, lineage, keywords)
-    with io.atomic(figure) as part:
-        title = f"{exposure}: simulated, {grism or 'direct'} {filter}"
-        exposure_figure(exposed, readout.group_time(frame), title).savefig(part, format="png", dpi=100)
+    title = f"{exposure}: simulated, {grism or 'direct'} {filter}"
+    io.write_figure(figure, exposure_figure(exposed, readout.group_time(frame), title))
     pixels = {name: int(exposed.mask(name).sum()) for name in (*ramp.PER_GROUP, *ramp.PER_PIXEL)}
     io.write_json(metrics, {"exposure": exposure, "simulated": True, "disturbed_pixels": pixels})
     logger.info("%s: %s", exposure, ", ".join(f"{name} {count}" for name, count in pixels.items() if count))

@@ -79,8 +79,7 @@ def simulate_sky(
     with io.atomic(gaia) as part:
         catalogue.write(part, format="ascii.ecsv", overwrite=True)
     io.write_json(names.sidecar(gaia), lineage.to_dict(product=gaia.name, digest=sha256(gaia)))
-    with io.atomic(figure) as part:
-        sky_figure(table, catalogue, f"{field}: simulated sky, seed {seed}").savefig(part, format="png", dpi=110)
+    io.write_figure(figure, sky_figure(table, catalogue, f"{field}: simulated sky, seed {seed}"))
     inside = np.asarray(table["inside"])
     galaxies = np.asarray(table["kind"]) == "galaxy"
     with_lines = sky.features(table, wanted) >= wanted.lines

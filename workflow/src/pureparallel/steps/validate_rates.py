@@ -57,8 +57,7 @@ def validate_rates(*, field: str, rates: list[Path], truth: list[Path], metrics:
         raise UserError(
             f"field {field}: none of {len(truth)} simulated exposures has a count rate; see detector1's log"
         )
-    with io.atomic(figure) as part:
-        pulls_figure(found, f"{field}: count rates against the truth").savefig(part, format="png", dpi=100)
+    io.write_figure(figure, pulls_figure(found, f"{field}: count rates against the truth"))
     io.write_json(metrics, {"field": field, "simulated": True, "exposures": found})
     medians, widths = (np.array([one[key] for one in found.values()]) for key in ("median", "mad"))
     logger.info(
