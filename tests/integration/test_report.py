@@ -52,6 +52,7 @@ def test_every_result_of_the_report_opens(demo, tmp_path):
     assert set(outcome["rows"]) == {
         "Simulation/sim-niriss",
         "Exposures/sim-niriss",
+        "Images/sim-niriss",
         "Validation/sim-niriss",
         "NIRSpec redshifts/ceers-msa",
         "Lineage/Other",

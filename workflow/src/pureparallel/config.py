@@ -79,6 +79,11 @@ class Field:
         """Filters of the raw exposures, sorted."""
         return sorted({row["filter"] for row in self.exposures.values()})
 
+    @property
+    def image_filters(self) -> list[str]:
+        """Filters of the direct images, sorted."""
+        return sorted({row["filter"] for row in self.rows("niriss_image")})
+
     @cached_property
     def exposures(self) -> dict[str, Mapping[str, str]]:
         """Rows of the raw exposures by name, in the manifest's order."""

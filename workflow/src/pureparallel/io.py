@@ -123,9 +123,9 @@ def write_fits(path: Path, hdus: "HDUList", lineage: Lineage) -> None:
 
 def write_figure(path: Path, figure: "Figure", *, dpi: int = 100) -> None:
     """Write a figure atomically, in the format that its name says: png for lines, jpg for pictures full of noise."""
-    compressed = {"pil_kwargs": {"quality": 80, "optimize": True}} if path.suffix == ".jpg" else {}
+    compressed = {"quality": 80, "optimize": True} if path.suffix == ".jpg" else {}
     with atomic(path) as part:
-        figure.savefig(part, format=path.suffix[1:], dpi=dpi, **compressed)
+        figure.savefig(part, format=path.suffix[1:], dpi=dpi, pil_kwargs=compressed)
 
 
 def table_hdu(
@@ -140,7 +140,7 @@ def table_hdu(
     name : str
         EXTNAME.
     columns : mapping of str to (unit or None, description)
-        In their order. Units as FITS headers have them; DN/s is none that astropy would write.
+        In their order. Units as the FITS standard has them: adu and not DN.
     """
     from astropy.io import fits
     from astropy.table import Table

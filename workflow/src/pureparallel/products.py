@@ -70,6 +70,18 @@ def _uncals(field: Field, exposures: Collection[str]) -> list[str]:
     return [field.exposures[exposure]["location"] for exposure in exposures]
 
 
+def of_filters(pattern: str) -> Callable[[Field, Any], list[str]]:
+    """One path per filter that the field has direct images in."""
+    return lambda field, _: [
+        pattern.replace("{field}", field.name).replace("{filter}", filter) for filter in field.image_filters
+    ]
+
+
+def gaia(field: Field, job: Any) -> list[str]:
+    """The field's catalogue of Gaia's stars, where there is one."""
+    return [f"<results>/{field.name}/{field.name}_gaia.ecsv"] if field.is_simulated else files_of("gaia")(field, job)
+
+
 def files_of(option: str) -> Callable[[Field, Any], list[str]]:
     """Files that an option names: one, a list, or none."""
 
@@ -121,6 +133,11 @@ def sidecars(field: Field, _: Any) -> list[str]:
     if field.is_simulated:
         products += [f"{base}/{field.name}_truth.fits", f"{base}/{field.name}_gaia.ecsv"]
         products += _uncals(field, field.exposures) + truths(field, None)
+    if field.exposures:
+        products += [f"{base}/{field.name}_pointing.fits", f"{base}/{field.name}_exposures.fits"]
+    if field.image_filters:
+        products.append(f"{base}/{field.name}_align.fits")
+        products += of_filters("<results>/{field}/{field}_{filter}_mosaic.fits")(field, None)
     for chunk in field.chunks:
         products.append(f"{base}/msa_extract/{field.name}_{chunk}_spectra.fits")
         products.append(f"{base}/msa_redshift/{field.name}_{chunk}_redshifts.fits")
@@ -132,4 +149,8 @@ def sidecars(field: Field, _: Any) -> list[str]:
 def folders(field: Field, _: Any) -> list[str]:
     """Products that are folders, each with the lineage records of what it holds."""
     spectra = [f"<results>/{field.name}/spectra"] if field.slitlet else []
-    return spectra + of_chunks("<results>/{field}/detector1/{chunk}", "exposure_chunks")(field, None)
+    steps = ["detector1", "persistence", "mask_artifacts"]
+    steps += ["image2", "background_image"] if field.image_filters else []
+    chunked = [f"<results>/{field.name}/{step}/{chunk}" for step in steps for chunk in field.exposure_chunks]
+    outliers = of_filters("<results>/{field}/outliers/{filter}")(field, None)
+    return spectra + chunked + outliers
