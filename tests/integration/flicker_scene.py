@@ -3,6 +3,7 @@
 ``flicker_scene.py <pixels> <seed> <wheel>...`` with wheels CLEAR, GR150R and GR150C writes flicker.json in the working
 folder. Each exposure is simulated twice, with 1/f noise and without, from the same random numbers. All ways start from
 the same ramps, calibrated and flagged as detector1 does it, and all are followed by the pipeline's own fit of slopes.
+What reference pixels leave, and put in, counts as left.
 """
 
 import inspect
@@ -24,14 +25,15 @@ from pureparallel.steps.detector1 import detector1
 
 PIXELS, SEED = int(sys.argv[1]), int(sys.argv[2])
 FOLDER = Path.cwd()
-FRAME = Frame(*(2 * [(2048 - PIXELS) // 2 + 1]), PIXELS, PIXELS)
+START = (2048 - PIXELS) // 2 + 1
+FRAME = Frame(START, START, PIXELS, PIXELS)
 AMPLIFIERS = 4 if FRAME.is_full else 1
 FILTER, READOUT, CENTRE = "F200W", Readout("NIS", 6), (150.1, 2.2)
-DEPTH, STARS = 27.0, 15.0
-"""Of the sky: AB magnitude, and the factor on the number of stars, so that there are compact sources to measure."""
+SKY: dict[str, Any] = {"depth_mag": 26.0, "density_scale": 1.25, "star_scale": 7.0}
+"""That of the simulated field sim-niriss."""
 
 CLEAN_FLICKER, STREAM = ("jwst.clean_flicker_noise", "CleanFlickerNoiseStep"), ("snowblind", "StreamCleanStep")
-THEIRS = {
+THEIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "jwst, default": (*CLEAN_FLICKER, {"skip": False}),
     "jwst, median, flat": (*CLEAN_FLICKER, {"skip": False, "background_method": "median", "apply_flat_field": True}),
     "jwst, model, flat": (*CLEAN_FLICKER, {"skip": False, "background_method": "model", "apply_flat_field": True}),
@@ -95,15 +97,18 @@ class Scene:
         self.places = [(round(s.y), round(s.x)) for s in compact] if plan["grism"] is None else []
 
 
-def prepare(path: Path) -> tuple[Any, calibration.Chain, reduction.Reduced]:
-    """A ramp, all of its groups' flags known, before 1/f noise is taken out."""
+def prepare(path: Path, *, drifts: bool) -> tuple[Any, calibration.Chain, reduction.Reduced]:
+    """A ramp, all of its groups' flags known, before 1/f noise is taken out.
+
+    Where nothing drifts, reference pixels have nothing to correct, and would put in their own noise.
+    """
     from stdatamodels.jwst.datamodels import RampModel
 
     defaults = inspect.signature(detector1).parameters.items()
     options = {name: one.default for name, one in defaults}
     chain, done = calibration.Chain("detector1pipeline"), reduction.Reduced()
     model: Any = RampModel(str(path))
-    given = reduction.parameters(options, model.shape[1])
+    given = reduction.parameters(options, model.shape[1]) | {"RefPixStep": {} if drifts else {"skip": True}}
     for module, name in reduction.CHAIN:
         if name == "CleanFlickerNoiseStep":
             break
@@ -152,8 +157,8 @@ def rms(values: np.ndarray) -> float:
 
 def measure(scene: Scene) -> dict[str, Any]:
     """Numbers of one exposure, by the way in which it was cleaned."""
-    quiet, chain, flags = prepare(scene.paths["quiet"])
-    noisy, chain, own_flags = prepare(scene.paths["noisy"])
+    quiet, chain, flags = prepare(scene.paths["quiet"], drifts=False)
+    noisy, chain, own_flags = prepare(scene.paths["noisy"], drifts=True)
     reference, usable = fit(quiet, chain)
     # what one of the two flags and the other does not has another noise, not other stripes
     usable &= ~scene.touched & (flags.flags == own_flags.flags).all(axis=0)
@@ -195,7 +200,7 @@ def main(wheels: list[str]) -> dict[str, Any]:
     references.build(FOLDER / "crds", FRAME, SEED, [FILTER])
     calibration.configure(FOLDER / "crds", "jwst_0001.pmap")
     calibration.ready([*(module for module, _ in reduction.CHAIN), "jwst.lib.dispaxis", "snowblind"])
-    table = sky.make(CENTRE, PIXELS / 512 * 0.28, SEED, DEPTH, star_scale=STARS)
+    table = sky.make(CENTRE, PIXELS / 512 * 0.28, SEED, **SKY)
     return {wheel: measure(Scene(observation(wheel), table)) for wheel in wheels}
 
 

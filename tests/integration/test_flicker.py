@@ -34,7 +34,7 @@ def test_the_noise_is_there_and_nothing_else_makes_stripes(scene, wheel):
 def test_lines_are_as_quiet_as_their_pixels_allow(scene, wheel):
     found = scene[wheel]["methods"]
     assert found["pureparallel"]["literal"] < MARGIN * RMS[wheel]
-    assert found["pureparallel"]["left"] < 0.85 * found["none"]["left"]
+    assert found["pureparallel"]["left"] < found["none"]["left"]
 
 
 @pytest.mark.parametrize("wheel", RMS)
@@ -42,7 +42,7 @@ def test_sky_and_sources_keep_their_light(scene, wheel):
     ours = scene[wheel]["methods"]["pureparallel"]
     assert abs(ours["sky"]) < 0.15
     if wheel == "CLEAR":
-        assert scene[wheel]["sources"] >= 5
+        assert scene[wheel]["sources"] >= 8
         assert abs(ours["flux"]) < 0.5
 
 

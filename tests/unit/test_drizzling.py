@@ -164,6 +164,13 @@ def test_empty_apertures_measure_noise_and_not_sources():
     assert np.isnan(drizzling.empty_apertures(np.full_like(white, np.nan), error, 8, 1.0)["pull"])
 
 
+def test_the_middle_is_that_of_what_is_used():
+    used = np.zeros(100, bool)
+    used[20:61] = True
+    assert drizzling.middle(used, 11) == slice(35, 46)
+    assert drizzling.middle(used, 41) == drizzling.middle(used, 500) == slice(20, 61)
+
+
 def test_correlation_is_what_conserved_weights_say():
     # drops of 2 x 2 pixels, evenly: a pixel has the variance of its drop, and a fourth of its weight
     drops = np.random.default_rng(4).normal(0, 3.0, (200, 200)).astype(np.float32)

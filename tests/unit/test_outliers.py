@@ -37,22 +37,29 @@ def test_lower_median_takes_the_fainter_middle_and_ignores_what_is_missing():
 
 def test_contrast_is_the_range_among_neighbours():
     image = np.zeros((5, 5))
-    image[2, 2], image[0, 0] = 4.0, np.nan
+    image[2, 2], image[0, 0], image[3, 3] = 4.0, np.nan, np.nan
     found = outliers.contrast(image)
     assert (found[1:4, 1:4] == 4).all()
-    assert np.isnan(found[0, 0])
+    assert found[0, 0] == 0
+    assert np.isnan(outliers.contrast(np.full((4, 4), np.nan))).all()
     assert found[0, 4] == found[4, 0] == 0
 
 
 def test_blot_interpolates_and_knows_where_nothing_is():
     y, x = np.mgrid[:6, :7]
     image = 2.0 * x + 3.0 * y
-    at = np.array([[[1.25, 2.5], [5.9, 4.9]], [[-1.0, 2.0], [6.5, 1.0]]])
+    at = np.array([[[1.25, 2.5], [5.9, 4.9]], [[-1.0, 2.0], [6.6, 1.0]]])
     found = outliers.blot(image, at)
     np.testing.assert_allclose(found[0], [2 * 1.25 + 3 * 2.5, 2 * 5.9 + 3 * 4.9], rtol=1e-6)
     assert np.isnan(found[1]).all()
+    # a hole leaves what is beside it to the others, but not what it is nearest to
     image[2, 1] = np.nan
-    assert np.isnan(outliers.blot(image, at)[0, 0])
+    beside = np.array([[[1.9, 2.1], [1.4, 2.4]]])
+    weights = np.array([0.9 * 0.9, 0.1 * 0.1, 0.9 * 0.1])
+    expected = weights @ [2 * 2 + 3 * 2, 2 * 1 + 3 * 3, 2 * 2 + 3 * 3] / weights.sum()
+    assert outliers.blot(image, beside)[0, 0] == pytest.approx(expected)
+    assert np.isnan(outliers.blot(image, beside)[0, 1])
+    np.testing.assert_array_equal(outliers.nearest(image, at), [[image[2, 1], 2 * 6 + 3 * 5], [np.nan, np.nan]])
 
 
 @pytest.mark.parametrize("exposures", [2, 3, 4])
@@ -93,6 +100,16 @@ def test_stars_at_other_phases_are_spared(flux):
         error = np.sqrt(1 + 0.01 * np.max(images, axis=0))
         # the exposures are shifted back by what moved the star, to a pixel: what is left is its phase
         assert not any(found.any() for found in judged(images, error))
+
+
+def test_a_star_whose_core_the_other_exposures_miss_is_spared():
+    image = star(20.2, 19.9, 2000.0)
+    level = image.copy()
+    level[20, 20] = np.nan  # a bad pixel
+    at = np.stack(np.meshgrid(np.arange(40.0), np.arange(40.0)), axis=-1) + np.array([0.3, -0.2])
+    expected, steep = outliers.blot(level, at), outliers.nearest(outliers.contrast(level), at)
+    data = star(20.2 - 0.3, 19.9 + 0.2, 2000.0)
+    assert not outliers.find(data, np.ones(SHAPE), np.ones(SHAPE, bool), expected, steep).any()
 
 
 def test_a_hit_beside_a_faint_star_is_found():

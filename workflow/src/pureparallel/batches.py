@@ -101,7 +101,8 @@ def _attempt(
         row["reason"] = f"{type(error).__name__}: {error}"
     metrics = part / f"{name}.metrics.json"
     if row["reason"]:
-        logger.warning("%s: %s", name, row["reason"])
+        on_purpose = row.get("left_out", False)
+        logger.log(logging.INFO if on_purpose else logging.WARNING, "%s: %s", name, row["reason"])
         for path in _files(part, name):
             path.unlink()
         io.write_json(metrics, row)

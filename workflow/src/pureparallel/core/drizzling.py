@@ -161,6 +161,17 @@ def correlation(error: Image, weight: Image) -> float:
     return float(np.median(1 / (np.sqrt(weight[good]) * error[good]))) if good.any() else float("nan")
 
 
+APERTURES_WITHIN = 2500
+"""Pixels on a side of the part of a mosaic in which empty apertures are drawn: more would only cost memory."""
+
+
+def middle(used: NDArray[np.bool_], length: int) -> slice:
+    """The part of an axis, of a length at most, in the middle of what is used."""
+    where = np.flatnonzero(used)
+    low = max((int(where[0]) + int(where[-1]) + 1 - length) // 2, int(where[0]))
+    return slice(low, min(low + length, int(where[-1]) + 1))
+
+
 def empty_apertures(
     data: Image, error: Image, side: int, correlation: float, seed: int = 1, number: int = 4000
 ) -> dict[str, float]:
@@ -169,7 +180,7 @@ def empty_apertures(
     Parameters
     ----------
     data, error : ndarray, shape (ny, nx)
-        Of a mosaic.
+        Of a mosaic; of a large one, the middle counts.
     side : int
         Pixels.
     correlation : float
@@ -187,6 +198,10 @@ def empty_apertures(
 
     none = {"apertures": 0.0, "sigma": np.nan, "pull": np.nan, "median": np.nan}
     covered = np.isfinite(data) & (error > 0)
+    if not covered.any():
+        return none
+    part = tuple(middle(covered.any(axis=axis), APERTURES_WITHIN) for axis in (1, 0))
+    data, error, covered = data[part], error[part], covered[part]
     if not covered.any():
         return none
     light, noise = np.where(covered, data, 0), np.where(covered, error, 0)

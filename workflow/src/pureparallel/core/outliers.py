@@ -45,22 +45,38 @@ def lower_median(stack: NDArray) -> tuple[NDArray, NDArray[np.uint8]]:
 
 
 def contrast(image: NDArray) -> NDArray:
-    """Range of an image among each pixel and its eight neighbours; NaN does not count."""
+    """Range of an image among each pixel and its eight neighbours that are not NaN; NaN where all are."""
     from scipy.ndimage import maximum_filter, minimum_filter
 
     empty = ~np.isfinite(image)
     high = maximum_filter(np.where(empty, -np.inf, image), 3, mode="nearest")
     low = minimum_filter(np.where(empty, np.inf, image), 3, mode="nearest")
-    return np.where(empty, np.nan, high - low).astype(image.dtype)
+    some = high >= low
+    return np.where(some, np.where(some, high, 0) - np.where(some, low, 0), np.nan).astype(image.dtype)
 
 
-def blot(image: NDArray, positions: Array, order: int = 1) -> NDArray[np.float32]:
-    """Interpolate an image at positions x, y (ny, nx, 2); NaN outside of it and beside its NaN."""
+def blot(image: NDArray, positions: Array) -> NDArray[np.float32]:
+    """Interpolate an image at positions x, y (ny, nx, 2), linearly among the pixels around that are not NaN.
+
+    NaN outside of the image, and where these have no more than three quarters of the weight: then the nearest may be
+    missing, which may be the one that has a star's light, and the others would deny the star.
+    """
     from scipy.ndimage import map_coordinates
 
     at = np.moveaxis(positions[..., ::-1], -1, 0)
-    found = map_coordinates(image, at, np.float32, order=order, mode="constant", cval=np.nan)
-    return np.asarray(found)
+    here = np.isfinite(image)
+    value, weight = (
+        map_coordinates(part, at, np.float32, order=1, mode="constant", cval=np.nan)
+        for part in (np.where(here, image, 0), here.astype(np.float32))
+    )
+    return np.where(weight > 0.75, value / np.where(weight > 0.75, weight, 1), np.nan)
+
+
+def nearest(image: NDArray, positions: Array) -> NDArray:
+    """The pixels of an image that are nearest to positions x, y (ny, nx, 2); NaN outside of it."""
+    x, y = (np.rint(positions[..., i]).astype(int) for i in (0, 1))
+    inside = (x >= 0) & (y >= 0) & (x < image.shape[1]) & (y < image.shape[0])
+    return np.where(inside, image[np.where(inside, y, 0), np.where(inside, x, 0)], np.nan)
 
 
 def find(

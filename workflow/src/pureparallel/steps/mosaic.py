@@ -190,7 +190,7 @@ def judge(
         at = frame.positions.on(middle.grid)
         expected = outliers.blot(middle.level, at)
         far = outliers.find(
-            pixels.data, pixels.error, pixels.good, expected, outliers.blot(middle.steepness, at, order=0),
+            pixels.data, pixels.error, pixels.good, expected, outliers.nearest(middle.steepness, at),
             nsigma=options["nsigma"], tolerance=options["tolerance"],
         )  # fmt: skip
         bits |= far * np.uint8(1 << BITS["OUTLIER"])
@@ -269,10 +269,10 @@ def keywords(
     header["NEXPOSUR"] = (len(frames), "exposures in the mosaic")
     header["PIXAR_SR"] = (plane.pixel_area, "[sr] SCI times this is MJy per pixel")
     header["PIXAR_A2"] = (plane.scale**2, "[arcsec2]")
-    header["ABMAGZP"] = (8.90 - 2.5 * np.log10(plane.pixel_area * 1e6), "AB magnitude of SCI = 1 in one pixel")
-    header["PIXFRAC"] = (options["pixfrac"], "side of the drops in pixels of the detector")
+    header["ABMAGZP"] = (8.90 - 2.5 * np.log10(plane.pixel_area * 1e6), "AB magnitude of SCI = 1 in a pixel")
+    header["PIXFRAC"] = (options["pixfrac"], "side of the drops, detector pixels")
     header["KERNEL"] = (options["kernel"], "shape of the drops")
-    header["CORRFAC"] = (factor if np.isfinite(factor) else 0.0, "noise of apertures: ERR in quadrature times this")
+    header["CORRFAC"] = (factor if np.isfinite(factor) else 0.0, "of apertures over ERR in quadrature")
     for i, frame in enumerate(frames, start=1):
         header[f"EXPOS{i:03d}"] = frame.name
     return header
