@@ -49,16 +49,18 @@ def test_blot_interpolates_and_knows_where_nothing_is():
     y, x = np.mgrid[:6, :7]
     image = 2.0 * x + 3.0 * y
     at = np.array([[[1.25, 2.5], [5.9, 4.9]], [[-1.0, 2.0], [6.6, 1.0]]])
-    found = outliers.blot(image, at)
+    found, complete = outliers.blot(image, at)
     np.testing.assert_allclose(found[0], [2 * 1.25 + 3 * 2.5, 2 * 5.9 + 3 * 4.9], rtol=1e-6)
     assert np.isnan(found[1]).all()
+    np.testing.assert_array_equal(complete, [[True, True], [False, False]])
     # a hole leaves what is beside it to the others, but not what it is nearest to
     image[2, 1] = np.nan
     beside = np.array([[[1.9, 2.1], [1.4, 2.4]]])
     weights = np.array([0.9 * 0.9, 0.1 * 0.1, 0.9 * 0.1])
     expected = weights @ [2 * 2 + 3 * 2, 2 * 1 + 3 * 3, 2 * 2 + 3 * 3] / weights.sum()
-    assert outliers.blot(image, beside)[0, 0] == pytest.approx(expected)
-    assert np.isnan(outliers.blot(image, beside)[0, 1])
+    found, complete = outliers.blot(image, beside)
+    assert found[0, 0] == pytest.approx(expected)
+    assert np.isnan(found[0, 1]) and not complete.any()
     np.testing.assert_array_equal(outliers.nearest(image, at), [[image[2, 1], 2 * 6 + 3 * 5], [np.nan, np.nan]])
 
 
@@ -102,14 +104,19 @@ def test_stars_at_other_phases_are_spared(flux):
         assert not any(found.any() for found in judged(images, error))
 
 
-def test_a_star_whose_core_the_other_exposures_miss_is_spared():
-    image = star(20.2, 19.9, 2000.0)
+@pytest.mark.parametrize("flux", [15.0, 60.0, 2000.0])
+def test_a_star_whose_core_the_other_exposures_miss_is_spared(flux):
+    image = star(20.2, 19.9, flux)
     level = image.copy()
     level[20, 20] = np.nan  # a bad pixel
+    level[5, 5] = np.nan  # another, on empty sky
     at = np.stack(np.meshgrid(np.arange(40.0), np.arange(40.0)), axis=-1) + np.array([0.3, -0.2])
-    expected, steep = outliers.blot(level, at), outliers.nearest(outliers.contrast(level), at)
-    data = star(20.2 - 0.3, 19.9 + 0.2, 2000.0)
-    assert not outliers.find(data, np.ones(SHAPE), np.ones(SHAPE, bool), expected, steep).any()
+    error = np.ones(SHAPE)
+    expected, steep = outliers.expect(level, outliers.contrast(level), at, error)
+    data = star(20.2 - 0.3, 19.9 + 0.2, flux)
+    data[6, 5] += 9.0
+    found = outliers.find(data, error, np.ones(SHAPE, bool), expected, steep)
+    assert found[6, 5] and found.sum() == 1
 
 
 def test_a_hit_beside_a_faint_star_is_found():

@@ -17,6 +17,9 @@ Mask = NDArray[np.bool_]
 NOISE_RANGE = 2.0
 """Errors of one exposure that the range of nine pixels of a median reaches on empty sky: 1.3 to 1.6 for three."""
 
+FLAT = 3.0
+"""Errors of one exposure that the range of nine pixels of a median does not reach beside faint sources."""
+
 
 def dips(data: NDArray, error: NDArray, good: Mask, nsigma: float) -> Mask:
     """Good pixels that lie so many errors below a sky of 0."""
@@ -55,11 +58,16 @@ def contrast(image: NDArray) -> NDArray:
     return np.where(some, np.where(some, high, 0) - np.where(some, low, 0), np.nan).astype(image.dtype)
 
 
-def blot(image: NDArray, positions: Array) -> NDArray[np.float32]:
+def blot(image: NDArray, positions: Array) -> tuple[NDArray[np.float32], Mask]:
     """Interpolate an image at positions x, y (ny, nx, 2), linearly among the pixels around that are not NaN.
 
-    NaN outside of the image, and where these have no more than three quarters of the weight: then the nearest may be
-    missing, which may be the one that has a star's light, and the others would deny the star.
+    Returns
+    -------
+    value : ndarray of float32, shape (ny, nx)
+        NaN outside of the image, and where the pixels around have no more than three quarters of the weight: then the
+        nearest may be missing.
+    complete : ndarray of bool, shape (ny, nx)
+        Where none is missing.
     """
     from scipy.ndimage import map_coordinates
 
@@ -69,7 +77,28 @@ def blot(image: NDArray, positions: Array) -> NDArray[np.float32]:
         map_coordinates(part, at, np.float32, order=1, mode="constant", cval=np.nan)
         for part in (np.where(here, image, 0), here.astype(np.float32))
     )
-    return np.where(weight > 0.75, value / np.where(weight > 0.75, weight, 1), np.nan)
+    enough = weight > 0.75
+    return np.where(enough, value / np.where(enough, weight, 1), np.nan), weight > 0.9999
+
+
+def expect(level: NDArray, steepness: NDArray, positions: Array, error: NDArray) -> tuple[NDArray, NDArray]:
+    """What the median says of an exposure's pixels, and its range around them; NaN where it cannot tell.
+
+    Beside a hole it can tell only of a flat sky: a hole may be where the light of a star is.
+
+    Parameters
+    ----------
+    level, steepness : ndarray
+        The median and its `contrast`.
+    positions : ndarray, shape (ny, nx, 2)
+        x, y of the exposure's pixels on them.
+    error : ndarray, shape (ny, nx)
+        Of the exposure.
+    """
+    expected, complete = blot(level, positions)
+    steep = nearest(steepness, positions)
+    expected[~complete & ~(steep < FLAT * error)] = np.nan
+    return expected, steep
 
 
 def nearest(image: NDArray, positions: Array) -> NDArray:

@@ -188,10 +188,10 @@ def judge(
     bits, compared = low * np.uint8(1 << BITS["DIP"]), 0.0
     if middle is not None:
         at = frame.positions.on(middle.grid)
-        expected = outliers.blot(middle.level, at)
+        expected, steep = outliers.expect(middle.level, middle.steepness, at, pixels.error)
         far = outliers.find(
-            pixels.data, pixels.error, pixels.good, expected, outliers.nearest(middle.steepness, at),
-            nsigma=options["nsigma"], tolerance=options["tolerance"],
+            pixels.data, pixels.error, pixels.good, expected, steep, nsigma=options["nsigma"],
+            tolerance=options["tolerance"],
         )  # fmt: skip
         bits |= far * np.uint8(1 << BITS["OUTLIER"])
         compared = float(np.mean(np.isfinite(expected)))
