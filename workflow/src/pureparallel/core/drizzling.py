@@ -162,7 +162,7 @@ def correlation(error: Image, weight: Image) -> float:
 
 
 APERTURES_WITHIN = 2500
-"""Pixels on a side of the part of a mosaic in which empty apertures are drawn: more would only cost memory."""
+"""Pixels on a side of the part of a mosaic in which empty apertures are looked for: more would only cost memory."""
 
 
 def middle(used: NDArray[np.bool_], length: int) -> slice:
@@ -172,10 +172,11 @@ def middle(used: NDArray[np.bool_], length: int) -> slice:
     return slice(low, min(low + length, int(where[-1]) + 1))
 
 
-def empty_apertures(
-    data: Image, error: Image, side: int, correlation: float, seed: int = 1, number: int = 4000
-) -> dict[str, float]:
-    """The noise of square apertures on empty sky, and what the errors say of it.
+def empty_apertures(data: Image, error: Image, side: int, correlation: float) -> dict[str, float]:
+    """The noise of square apertures, wherever they fit on empty sky, and what the errors say of it.
+
+    Of white noise in full drops of side s, apertures of side L have 1 - s / (3 L) of what `correlation` says, which is
+    that of large ones: part of the noise that they share with their surroundings lies outside.
 
     Parameters
     ----------
@@ -185,14 +186,12 @@ def empty_apertures(
         Pixels.
     correlation : float
         Of `correlation`.
-    seed, number : int
-        Of the apertures that are drawn.
 
     Returns
     -------
     dict
-        ``apertures``, their number; ``sigma``, 1.4826 times the median absolute deviation of their sums; ``pull``, the
-        same of the sums over their stated errors; ``median`` of these. NaN where there are fewer than 30.
+        ``apertures``, how many would fit beside each other; ``sigma``, 1.4826 times the median absolute deviation of
+        their sums; ``pull``, the same of the sums over their stated errors; ``median`` of these. NaN for fewer than 30.
     """
     from scipy.ndimage import binary_dilation, gaussian_filter, uniform_filter
 
@@ -209,18 +208,16 @@ def empty_apertures(
     spread = 1.4826 * np.median(np.abs(seen[covered] - np.median(seen[covered])))
     blocked = binary_dilation(np.abs(seen - np.median(seen[covered])) > 3 * spread, iterations=side // 2) | ~covered
     free = uniform_filter(blocked.astype(np.float32), side) < 0.5 / side**2
-    y, x = np.nonzero(free)
-    if len(y) < 30:
+    count = float(free.sum() // side**2)
+    if count < 30:
         return none
-    chosen = np.random.default_rng(seed).choice(len(y), min(number, len(y)), replace=False)
-    at = y[chosen], x[chosen]
-    sums = uniform_filter(light.astype(float), side)[at] * side**2
-    stated = np.sqrt(uniform_filter(noise.astype(float) ** 2, side)[at] * side**2) * correlation
+    sums = uniform_filter(light.astype(float), side)[free] * side**2
+    stated = np.sqrt(uniform_filter(noise.astype(float) ** 2, side)[free] * side**2) * correlation
 
     def width(values: NDArray) -> float:
         return float(1.4826 * np.median(np.abs(values - np.median(values))))
 
     pull = sums / stated
     return {
-        "apertures": float(len(chosen)), "sigma": width(sums), "pull": width(pull), "median": float(np.median(pull)),
+        "apertures": count, "sigma": width(sums), "pull": width(pull), "median": float(np.median(pull)),
     }  # fmt: skip
