@@ -3,7 +3,7 @@
 import json
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -57,3 +57,8 @@ def _row(label: str, ladder: str, scene: dict) -> list[str]:
         *(" ".join(str(row[key]) for row in groups) for key in ("stars", "common")),
         *(f"{scene[key]:.1f}" for key in BARS), ", ".join(verdicts),
     ]  # fmt: skip
+
+
+def tables() -> Iterator[tuple[str, Sequence[str], list[list[str]]]]:
+    """Title, head and rows."""
+    yield "Alignment (three seeds; bars 30, 10, 20 mas)", HEAD, rows()

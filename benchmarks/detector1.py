@@ -7,7 +7,6 @@ snowballs and 1/f cleaning switched on. CPU seconds, user and system, of a proce
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,7 +41,7 @@ def run(command: Sequence[str | Path], cwd: Path, **environment: str) -> tuple[f
 def ours(folder: Path, uncal: Sequence[Path], out: str) -> tuple[float, float]:
     """All exposures in one process."""
     target = folder / out
-    arguments = ["--references", folder / "crds", "--context", CONTEXT, "--rates", target / "0001"]
+    arguments = ["--references", folder / "crds", "--rates", target / "0001"]
     return run(["pureparallel", "detector1", "--uncal", *uncal, *arguments, "--figures", target / "figures"], folder)
 
 
@@ -102,32 +101,8 @@ def quality() -> Table:
     return "detector1: quality (512 x 512)", head, rows
 
 
-def tables(chosen: Sequence[str] = ()) -> Iterator[Table]:
-    """Title, head and rows of each table, as they are ready.
-
-    Parameters
-    ----------
-    chosen : sequence of str
-        Of ``512``, ``2048`` and ``quality``; all without any.
-    """
-    chosen = chosen or ("512", "2048", "quality")
-    if "512" in chosen:
-        yield cost(512, EXPOSURES * 2, 3)
-    if "2048" in chosen:
-        yield cost(2048, FULL * 2, 1)
-    if "quality" in chosen:
-        yield quality()
-
-
-def main() -> None:
-    """Print the tables in Markdown."""
-    for title, head, rows in tables(sys.argv[1:]):
-        print(f"\n## {title}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
-        for row in rows:
-            print(f"| {' | '.join(row)} |", flush=True)
-
-
-if __name__ == "__main__":
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    main()
+def tables() -> Iterator[Table]:
+    """Title, head and rows of each table, as they are ready."""
+    yield cost(512, EXPOSURES * 2, 3)
+    yield cost(2048, FULL * 2, 1)
+    yield quality()

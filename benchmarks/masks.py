@@ -3,7 +3,7 @@
 import json
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -57,3 +57,10 @@ def rows(seeds: Sequence[int] = (1, 2, 3), level: float = 10.0) -> tuple[list[li
             "yes" if caught == len(spoilt) and not taken else "NO",
         ])  # fmt: skip
     return masks, skies
+
+
+def tables() -> Iterator[tuple[str, Sequence[str], list[list[str]]]]:
+    """Titles, heads and rows."""
+    masked, skies = rows()
+    yield "Artifact masks (three seeds)", HEAD, masked
+    yield "Scattered light", SKY_HEAD, skies

@@ -6,7 +6,7 @@ import resource
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -107,3 +107,9 @@ def costs(sizes: Sequence[tuple[int, Sequence[int]]] = ((512, (3, 12)), (2048, (
                     f"{other:.0f}", "yes" if ours / theirs <= limit else "NO",
                 ])  # fmt: skip
     return table
+
+
+def tables() -> Iterator[tuple[str, Sequence[str], list[list[str]]]]:
+    """Titles, heads and rows."""
+    yield "Mosaics (three seeds)", HEAD, rows()
+    yield "Their cost", COST_HEAD, costs()

@@ -4,6 +4,7 @@ Costs are CPU seconds and medians of runs made in turn, so that a machine that s
 ratios, not the seconds.
 """
 
+import importlib
 import json
 import os
 import resource
@@ -13,11 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-
-import detector1
-import masks
 
 ROOT = Path(__file__).parents[1]
 PIXIW = str(ROOT / "pixiw")
@@ -165,27 +163,26 @@ def simulation() -> None:
     table("Simulating 2048 x 2048, 6 groups (bars: 60 CPU s, 3000 MB)", ["exposure", "CPU s", "peak memory MB"], rows)
 
 
-def reduction() -> None:
-    """Count rates: cost beside the pipeline's own command, and quality."""
-    for title, head, rows in detector1.tables():
-        table(title, head, rows)
-
-
-def artifacts() -> None:
-    """Artifact masks against the truth."""
-    masked, skies = masks.rows()
-    table("Artifact masks (three seeds)", masks.HEAD, masked)
-    table("Scattered light", masks.SKY_HEAD, skies)
+def stages() -> dict[str, Callable[[], Iterable[tuple[str, Sequence[str], Sequence[Sequence[str]]]]]]:
+    """The tables of every step that has a benchmark of its own."""
+    own = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "run")
+    return {name: importlib.import_module(name).tables for name in own}
 
 
 def main() -> None:
     """Run all, or those named."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    every = (overhead, parsing, planning, demonstration, simulation, reduction, artifacts)
-    known = {function.__name__: function for function in every}
-    for name in sys.argv[1:] or known:
-        known[name]()
+    whole = {one.__name__: one for one in (overhead, parsing, planning, demonstration, simulation)}
+    steps = stages()
+    for name in sys.argv[1:] or (*whole, *steps):
+        if name in whole:
+            whole[name]()
+        elif name in steps:
+            for title, head, rows in steps[name]():
+                table(title, head, rows)
+        else:
+            sys.exit(f"bench: there is no {name!r}; there are {', '.join((*whole, *steps))}")
 
 
 if __name__ == "__main__":

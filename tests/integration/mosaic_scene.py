@@ -85,8 +85,10 @@ def scene(pixels: int, seed: int, exposures: int) -> None:
             model = calibration.Chain("image2pipeline").run("jwst.assign_wcs", "AssignWcsStep", model)
             (FOLDER / folder).mkdir(exist_ok=True)
             calibration.save(FOLDER / folder / f"{name}_bkgsub.fits", model, Lineage.of("simulate", [], seed=seed))
-        rows.append((name, truly.ra, truly.dec, truly.roll, "gaia"))
-    table = fits.table_to_hdu(Table(rows=rows, names=["exposure", "ra", "dec", "roll", "rung"]))
+        edge = np.array([-0.5, pixels - 0.5])
+        corners = np.stack(pointing.to_sky(edge[[0, 1, 1, 0]], edge[[0, 0, 1, 1]], truly, frame), axis=-1)
+        rows.append((name, truly.ra, truly.dec, truly.roll, "gaia", corners))
+    table = fits.table_to_hdu(Table(rows=rows, names=["exposure", "ra", "dec", "roll", "part", "corners"]))
     table.name = "EXPOSURES"
     io.write_fits(FOLDER / "solution.fits", fits.HDUList([fits.PrimaryHDU(), table]), Lineage.of("align", []))
     (FOLDER / "truth.json").write_text(json.dumps(truth))

@@ -85,7 +85,7 @@ def test_products_and_figures_are_whole_and_tell_what_they_are(scene, found):
     ("change", "message"),
     [
         (["--causes", "DUST"], "image2.causes: 'DUST' is no artifact"),
-        (["--context", "jwst_0009.pmap"], "jwst_0009.pmap is missing"),
+        (["--references", "rates"], "is rates the record or the root of a CRDS cache?"),
         (["--rates", "nowhere"], "nowhere: no such folder"),
         (["--exposures", "nowhere.fits"], "nowhere.fits: no such file"),
     ],
@@ -93,7 +93,7 @@ def test_products_and_figures_are_whole_and_tell_what_they_are(scene, found):
 def test_mistakes_are_told_in_one_line(scene, run_in, tmp_path, change, message):
     given = {
         "--rates": "rates", "--masks": "masks", "--exposures": "exposures.fits", "--references": "crds",
-        "--context": "jwst_0001.pmap", "--calibrated": tmp_path / "image2",
+        "--calibrated": tmp_path / "image2",
     }  # fmt: skip
     given |= dict([change])
     arguments = [str(part) for pair in given.items() for part in pair]

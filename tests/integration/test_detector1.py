@@ -23,7 +23,7 @@ def name(number):
 def command(folder, uncal, out):
     """Arguments of the step."""
     return [
-        "pureparallel", "detector1", "--uncal", *uncal, "--references", folder / "crds", "--context", "jwst_0001.pmap",
+        "pureparallel", "detector1", "--uncal", *uncal, "--references", folder / "crds",
         "--rates", out / "0001", "--figures", out / "0001_figures",
     ]  # fmt: skip
 

@@ -112,8 +112,34 @@ def test_exposures_that_cannot_be_used_are_told_and_the_rest_goes_on(scene):
     with fits.open(folder / "empty_mosaic.fits") as hdus:
         assert hdus["SCI"].shape == tuple(found["pixels"])
         assert np.isnan(hdus["SCI"].data).all() and not hdus["EXP"].data.any()
-    nothing = make("none", "crds", check=False)
+    with fits.open(folder / "solution.fits") as hdus:
+        hdus["EXPOSURES"].data["corners"] = np.nan
+        hdus.writeto(folder / "nothing.fits", checksum=True)
+    nothing = make("none", "images", "--solution", "nothing.fits", check=False)
     assert nothing.returncode != 0 and "no image can be used" in nothing.stderr and "Traceback" not in nothing.stderr
+
+
+@pytest.mark.slow
+def test_exposures_that_do_not_lie_on_each_other_are_not_mixed(scene):
+    folder, make, _ = scene
+    with fits.open(folder / "solution.fits") as hdus:
+        names = hdus["EXPOSURES"].data["exposure"]
+        hdus["EXPOSURES"].data["part"][names == names[1]] = "away"
+        hdus.writeto(folder / "parts.fits", checksum=True)
+    make("parts", "clean", "--solution", "parts.fits")
+    found = metrics(folder, "parts")
+    assert len(found["exposures"]) == EXPOSURES - 1
+    assert "of part away" in found["not_used"][names[1]]
+
+
+@pytest.mark.slow
+def test_a_grid_is_of_the_size_that_is_asked_for(scene):
+    folder, make, _ = scene
+    make("sized", "clean", "--centre", 150.1, 2.2, "--size", 30, 20)
+    with fits.open(folder / "sized_mosaic.fits") as hdus:
+        header = hdus["SCI"].header
+        assert hdus["SCI"].shape == (501, 751)
+        assert (header["CRVAL1"], header["CRVAL2"], header["CRPIX1"], header["CRPIX2"]) == (150.1, 2.2, 376, 251)
 
 
 @pytest.mark.slow

@@ -157,8 +157,8 @@ def test_the_client_resolves_every_type(caches, ask):
     script = """
 import json, os, sys
 import crds
-from pureparallel.simulate.crds_cache import declared_types
-types = sorted(declared_types())
+from pureparallel.acquire.references import types as declared
+types = sorted(declared())
 found = [crds.getreferences(h, types, observatory="jwst") for h in map(json.loads, sys.argv[1:])]
 print(json.dumps([{k: os.path.basename(v) if os.path.isfile(v) else v for k, v in f.items()} for f in found]))
 """

@@ -131,6 +131,21 @@ def test_missing_manifest(survey, tmp_path):
         survey()
 
 
+def test_a_new_exposure_changes_the_last_chunk_of_its_filter_only(survey):
+    def chunks(*exposures):
+        lines = [
+            raw(f"jw0999{p}001001_02101_00001_nis", "niriss_image", band, "").replace("06:00:00", time)
+            for p, band, time in exposures
+        ]
+        return survey("source: simulate\ndetector1: {chunk: 2}\n", RAW + "".join(lines))["one"].exposure_chunks
+
+    old = [(5, "F115W", "06:00:00"), (4, "F200W", "07:00:00"), (6, "F200W", "08:00:00")]
+    # first in the order of names, last in time
+    before, after = chunks(*old), chunks((1, "F200W", "09:00:00"), *old)
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {"F200W-image-0002"}
+
+
 def test_chunks_follow_the_manifest(survey):
     manifest = HEADER + "".join(row(source=str(i)) for i in range(5))
     field = survey("msa_extract: {chunk: 2}\n", manifest)["one"]
@@ -181,7 +196,9 @@ def test_raw_exposures_of_a_simulated_field(survey):
     assert field.is_simulated
     assert list(field.exposures) == ["jw09999001001_02101_00001_nis", "jw09999001001_02101_00002_nis"]
     assert field.filters == ["F115W", "F200W"]
-    assert list(field.exposure_chunks.values()) == [[name] for name in field.exposures]
+    first, second = field.exposures
+    assert field.exposure_chunks == {"F115W-image-0001": [second], "F200W-wfss-0001": [first]}
+    assert list(field.image_chunks) == ["F115W-image-0001"]
 
 
 @pytest.mark.parametrize(

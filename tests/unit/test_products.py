@@ -1,5 +1,7 @@
 """What jobs work on, by their fields."""
 
+import json
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -27,22 +29,58 @@ def fields(tmp_path):
 
 
 def chunk(number):
-    return SimpleNamespace(chunk=f"{number:04d}")
+    return SimpleNamespace(chunk=f"F200W-image-{number:04d}")
+
+
+def folder(field, number):
+    return f"<results>/{field}/detector1/F200W-image-{number:04d}"
 
 
 def test_what_may_persist_is_found_in_any_field_and_only_in_the_past(fields):
-    of = products.neighbours(fields)
-    assert of(fields["one"], chunk(1)) == ["<results>/one/detector1/0001"]
-    assert of(fields["one"], chunk(3)) == [f"<results>/one/detector1/{n:04d}" for n in (1, 2, 3)]
-    assert of(fields["two"], chunk(1)) == [
-        *(f"<results>/one/detector1/{n:04d}" for n in (1, 2, 3)), "<results>/two/detector1/0001"
-    ]  # fmt: skip
-    assert of(fields["two"], chunk(2)) == ["<results>/two/detector1/0002"]
+    near = products.Neighbours(fields)
+    assert near.folders(fields["one"], chunk(1)) == [folder("one", 1)]
+    assert near.exposures(fields["one"], chunk(1)) == []
+    assert near.folders(fields["one"], chunk(3)) == [folder("one", n) for n in (1, 2, 3)]
+    assert near.exposures(fields["one"], chunk(3)) == [f"jw09990001001_02101_{n:05d}_nis" for n in (1, 2)]
+    assert near.folders(fields["two"], chunk(1)) == [*(folder("one", n) for n in (1, 2, 3)), folder("two", 1)]
+    assert near.folders(fields["two"], chunk(2)) == [folder("two", 2)]
 
 
 def test_a_chunk_that_is_not_there(fields):
-    with pytest.raises(UserError, match="field one has no chunk 0004; its manifest gives it 3"):
+    with pytest.raises(UserError, match="field one has no chunk F200W-image-0004; its manifest gives it 3"):
         products.uncals(fields["one"], chunk(4))
+
+
+def test_images_of_a_filter_and_folders_with_lineage(fields):
+    job = SimpleNamespace(filter="F200W")
+    assert products.images(fields["two"], job) == [
+        f"<results>/two/background_image/F200W-image-{n:04d}" for n in (1, 2)
+    ]
+    assert products.images(fields["two"], SimpleNamespace(filter="F115W")) == []
+    assert "<results>/two/image2/F200W-image-0002" in products.folders(fields["two"], None)
+
+
+def test_mosaics_are_planned_from_footprints_across_the_meridian(tmp_path, fields):
+    assert products.plane(fields["one"], None) == "--centre 150.1 2.2 --size 220 220"
+    side = 133 / 3600
+    corners = [(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)]
+
+    def own(*places, text="source: files\ncrds: {context: jwst_1413.pmap}\n"):
+        lines = []
+        for i, (ra, dec) in enumerate(places, start=1):
+            name = f"jw09990001001_02101_{i:05d}_nis"
+            at = [((ra + side * x / math.cos(math.radians(dec))) % 360, dec + side * y) for x, y in corners]
+            region = " ".join(["POLYGON ICRS", *(f"{value:.6f}" for corner in at for value in corner)])
+            lines.append(row(name, f"2024-07-01T06:{i:02d}:00").rstrip("\n") + f"\tdata/{name}_uncal.fits\t{region}\n")
+        (tmp_path / "own.tsv").write_text(HEAD.rstrip("\n") + "\tlocation\tfootprint\n" + "".join(lines))
+        (tmp_path / "own.yaml").write_text(text)
+        return products.plane(config.load({"fields": ["own"]}, tmp_path)["own"], None)
+
+    assert own((359.998, 60.0)) == "--centre 0.0 60.0 --size 160 150"
+    assert own((359.998, 60.0), (0.0, 60.0)) == own((359.998, 60.0), (359.999, 60.0), (0.0, 60.0))
+    assert own((10.0, 0.0), text="crds: {context: jwst_1413.pmap}\nmosaic: {centre: [10.01, 0], size: [50, 60]}\n") == (
+        "--centre 10.01 0 --size 50 60"
+    )
 
 
 def test_raw_exposures_are_made_or_the_users_own(tmp_path, fields):
@@ -53,5 +91,7 @@ def test_raw_exposures_are_made_or_the_users_own(tmp_path, fields):
     (tmp_path / "own.tsv").write_text(head + line + "\tdata/jw09990001001_02101_00001_nis_uncal.fits\n")
     own = config.load({"fields": ["own"]}, tmp_path)["own"]
     assert products.uncals(own, chunk(1)) == ["data/jw09990001001_02101_00001_nis_uncal.fits"]
-    assert products.references(own, None) == "my/cache"
+    assert products.cache(own, None) == []
+    assert products.cache(fields["one"], None) == ["<results>/one/references"]
+    assert [row["start"] for row in json.loads(products.exposures(own, None))] == ["2024-07-01T06:00:00"]
     assert products.truths(own, None) == []

@@ -32,7 +32,7 @@ try:
     FIELDS = configuration.load(config, fields_folder(), where=" + ".join(map(str, workflow.configfiles)))
 except UserError as error:
     raise WorkflowError(str(error)) from None
-NEIGHBOURS = products.neighbours(FIELDS)
+NEIGHBOURS = products.Neighbours(FIELDS)
 
 
 def field_of(wildcards):
@@ -47,14 +47,52 @@ def fields_with(attribute):
     return [name for name, field in FIELDS.items() if getattr(field, attribute)]
 
 
+def fields_from(*sources):
+    """Names of the fields whose raw exposures come from there."""
+    return [name for name in fields_with("exposures") if FIELDS[name].option("source") in sources]
+
+
+def from_source(*sources):
+    """The same as a pattern, for the constraint of a wildcard."""
+    return "|".join(fields_from(*sources)) or "(?!)"
+
+
 def option(path):
     """The value of an option of the job's field, for `params`."""
     return lambda wildcards: field_of(wildcards).option(path)
 
 
-def flags(section):
-    """All options of a rule as the flags of its command; `chunk` is the workflow's own."""
-    return lambda wildcards: names.flags(field_of(wildcards).options[section], without=("chunk",))
+def flags(section, *without):
+    """All options of a rule as the flags of its command, without some; `chunk` is the workflow's own."""
+    return lambda wildcards: names.flags(field_of(wildcards).options[section], without=("chunk", *without))
+
+
+def behind(*sections):
+    """Options of the steps behind a table of the whole field, which is an `ancient` input.
+
+    Such a table is new whenever an exposure is: that makes nothing new of the others. What else it rests on does.
+    """
+    return lambda wildcards: {name: field_of(wildcards).options[name] for name in sections}
+
+
+def aside(function):
+    """The same for `params`, of what a product does not depend on: how patiently it is fetched, for one.
+
+    A change of it re-runs nothing: Snakemake compares no parameters that may follow from the number of threads.
+    """
+    return lambda wildcards, threads: function(wildcards)
+
+
+def not_fetched():
+    """Raw exposures that could not be had from MAST, and why, in words; for `onerror`."""
+    from pureparallel.acquire import summary
+
+    results = config.get("pathvars", {}).get("results", "results")
+    for name in fields_from("mast"):
+        records = [Path(path.replace("<results>", results)) for path in products.records(FIELDS[name], None)]
+        rows = summary.rows(path.with_suffix(".fits") for path in records)
+        if any(row.state == "missing" for row in rows):
+            yield from (f"{name}: {line}" for line in summary.lines(rows))
 
 
 def of_field(attribute):
@@ -80,10 +118,11 @@ def in_checkout(*parts):
     return local(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
-def code(step):
-    """The source files of a step as an input: Snakemake tracks no imported modules. Touching one re-runs nothing."""
+def code(*steps):
+    """The source files of steps as an input: Snakemake tracks no imported modules. Touching one re-runs nothing."""
     package = ROOT / "workflow" / "src" / "pureparallel"
-    return [in_checkout(path.relative_to(ROOT)) for path in source_files(step, package)]
+    paths = sorted({path for step in steps for path in source_files(step, package)})
+    return [in_checkout(path.relative_to(ROOT)) for path in paths]
 
 
 def env_digest(env):

@@ -5,7 +5,8 @@
 rule detector1:
     input:
         uncal=of_job(products.uncals),
-        references=of_job(products.references),
+        references="<results>/{field}/{field}_references.json",
+        cache=of_job(products.cache),
         code=code("detector1"),
     output:
         rates=directory("<results>/{field}/detector1/{chunk}"),
@@ -27,19 +28,19 @@ rule detector1:
         runtime=growing(20, per_mb=0.05),
     params:
         options=flags("detector1"),
-        context=of_field("context"),
         env=env_digest("jwst"),
     shell:
         '"$PIXIW" run --as-is -e jwst pureparallel detector1 --uncal {input.uncal:q}'
-        " --references {input.references:q} --context {params.context} --rates {output.rates:q}"
+        " --references {input.references:q} --rates {output.rates:q}"
         " --figures {output.figures:q} {params.options} &> {log:q}"
 
 
 rule persistence:
     input:
         rates="<results>/{field}/detector1/{chunk}",
-        earlier=of_job(NEIGHBOURS),
-        code=code("persistence"),
+        # all that precede, but for those that this job's own do not depend on
+        earlier=ancient(of_job(NEIGHBOURS.folders)),
+        code=code("persistence", "detector1"),
     output:
         afterglow=directory("<results>/{field}/persistence/{chunk}"),
     log:
@@ -51,6 +52,8 @@ rule persistence:
         runtime=growing(20),
     params:
         options=flags("persistence"),
+        behind=behind("detector1"),
+        exposures=of_job(NEIGHBOURS.exposures),
         env=env_digest("jwst"),
     shell:
         '"$PIXIW" run --as-is -e jwst pureparallel persistence --rates {input.rates:q} --earlier {input.earlier:q}'

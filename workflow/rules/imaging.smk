@@ -1,13 +1,14 @@
-# Direct images: calibrated, freed of their background, aligned, and drizzled onto the field's grid.
+# Direct images: calibrated, freed of their background, and aligned.
 
 
 rule image2:
     input:
         rates="<results>/{field}/detector1/{chunk}",
         masks="<results>/{field}/mask_artifacts/{chunk}",
-        exposures="<results>/{field}/{field}_exposures.fits",
-        references=of_job(products.references),
-        code=code("image2"),
+        exposures=ancient("<results>/{field}/{field}_exposures.fits"),
+        references="<results>/{field}/{field}_references.json",
+        cache=of_job(products.cache),
+        code=code("image2", "select_exposures", "pointing"),
     output:
         calibrated=directory("<results>/{field}/image2/{chunk}"),
     log:
@@ -19,11 +20,11 @@ rule image2:
         runtime=growing(20),
     params:
         options=flags("image2"),
-        context=of_field("context"),
+        behind=behind("pointing", "select_exposures"),
         env=env_digest("jwst"),
     shell:
         '"$PIXIW" run --as-is -e jwst pureparallel image2 --rates {input.rates:q} --masks {input.masks:q}'
-        " --exposures {input.exposures:q} --references {input.references:q} --context {params.context}"
+        " --exposures {input.exposures:q} --references {input.references:q}"
         " --calibrated {output.calibrated:q} {params.options} &> {log:q}"
 
 
@@ -58,7 +59,7 @@ rule background_image:
 
 rule align:
     input:
-        images=of_job(products.of_chunks("<results>/{field}/background_image/{chunk}", "exposure_chunks")),
+        images=of_job(products.of_chunks("<results>/{field}/background_image/{chunk}", "image_chunks")),
         pointing="<results>/{field}/{field}_pointing.fits",
         gaia=of_job(products.gaia),
         catalogue=of_job(products.files_of("align.catalogue")),
@@ -88,61 +89,3 @@ rule align:
         '"$PIXIW" run --as-is -e jwst pureparallel align --field {wildcards.field} --images {input.images:q}'
         " --pointing {input.pointing:q} --gaia {input.gaia:q} --solution {output.solution:q}"
         " --figure {output.figure:q} --metrics {output.metrics:q} {params.options} &> {log:q}"
-
-
-rule mosaic:
-    input:
-        images=of_job(products.of_chunks("<results>/{field}/background_image/{chunk}", "exposure_chunks")),
-        solution="<results>/{field}/{field}_align.fits",
-        code=code("mosaic"),
-    output:
-        image="<results>/{field}/{field}_{filter}_mosaic.fits",
-        lineage="<results>/{field}/{field}_{filter}_mosaic.prov.json",
-        rejected=directory("<results>/{field}/outliers/{filter}"),
-        metrics="<results>/{field}/{field}_{filter}_mosaic.metrics.json",
-        figure=report(
-            "<results>/{field}/{field}_{filter}_mosaic.jpg",
-            caption="../report/mosaic.rst",
-            category="Images",
-            subcategory="{field}",
-            labels={"image": "{filter}: mosaic and depth"},
-        ),
-    log:
-        "<logs>/mosaic/{field}_{filter}.log",
-    benchmark:
-        "<benchmarks>/mosaic/{field}_{filter}.jsonl"
-    resources:
-        mem_mb=growing(4000),
-        runtime=growing(60),
-    params:
-        options=flags("mosaic"),
-        env=env_digest("jwst"),
-    shell:
-        '"$PIXIW" run --as-is -e jwst pureparallel mosaic --field {wildcards.field} --filter {wildcards.filter}'
-        " --images {input.images:q} --solution {input.solution:q} --image {output.image:q}"
-        " --rejected {output.rejected:q} --figure {output.figure:q} --metrics {output.metrics:q} {params.options}"
-        " &> {log:q}"
-
-
-rule colour_image:
-    input:
-        mosaics=of_job(products.of_filters("<results>/{field}/{field}_{filter}_mosaic.fits")),
-        code=code("colour_image"),
-    output:
-        figure=report(
-            "<results>/{field}/{field}_colour_image.jpg",
-            caption="../report/colour_image.rst",
-            category="Images",
-            subcategory="{field}",
-            labels={"image": "all: in colour"},
-        ),
-    log:
-        "<logs>/colour_image/{field}.log",
-    resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
-    params:
-        env=env_digest("jwst"),
-    shell:
-        '"$PIXIW" run --as-is -e jwst pureparallel colour_image --field {wildcards.field}'
-        " --mosaics {input.mosaics:q} --figure {output.figure:q} &> {log:q}"

@@ -7,6 +7,8 @@ rule simulate_references:
     output:
         references=directory("<results>/{field}/references"),
         record="<results>/{field}/{field}_references.json",
+    wildcard_constraints:
+        field=from_source("simulate"),
     log:
         "<logs>/simulate_references/{field}.log",
     benchmark:
@@ -76,6 +78,8 @@ rule simulate_exposure:
             subcategory="{field}",
             labels={"what": "{exposure}"},
         ),
+    wildcard_constraints:
+        field=from_source("simulate"),
     log:
         "<logs>/simulate_exposure/{field}_{exposure}.log",
     benchmark:

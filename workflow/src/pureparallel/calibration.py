@@ -5,6 +5,7 @@ and frozen (`ready`). Steps run on an open model, each changing it in place, as 
 parameters and references that CRDS has for the exposure (`Chain`).
 """
 
+import ast
 import contextlib
 import gc
 import importlib
@@ -20,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import UserError
-from .io import atomic, write_json
+from .acquire.references import check
+from .io import atomic, read_json, write_json
 from .names import sidecar
 from .provenance import Lineage, sha256
 
@@ -29,28 +31,40 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 LOGGERS = ("CRDS", "jwst", "stcal", "stdatamodels", "stpipe")
 
 
-def configure(references: Path, context: str) -> None:
+def configure(references: Path, context: str = "") -> str:
     """Point CRDS to a cache on disk, and to nothing else. To be called before anything of jwst is imported.
 
     Parameters
     ----------
     references : Path
-        The cache's root.
+        The record of a cache that the rule references wrote, or a cache's root.
     context : str
-        File name of the context, such as ``jwst_1413.pmap``.
+        File name of the context, such as ``jwst_1413.pmap``, for a cache; by default its operational one. A record has
+        its own.
+
+    Returns
+    -------
+    str
+        The context.
 
     Raises
     ------
     UserError
-        If the cache lacks its configuration or the context.
+        If the cache lacks its configuration or the context, or if files are not those of the record.
     """
     root = references.absolute()
-    for needed, mend in (
-        (root / "config" / "jwst" / "server_config", "is this the root of a CRDS cache?"),
-        (root / "mappings" / "jwst" / context, "choose a context that the cache holds, or fetch this one"),
-    ):
-        if not needed.is_file():
-            raise UserError(f"references: {needed} is missing; {mend}")
+    if references.is_file():
+        record = read_json(references)
+        if not {"root", "context", "files"} <= set(record):
+            raise UserError(f"{references}: is no record of reference files; make it again")
+        root, context = root.parent / record["root"], record["context"]
+        check(root, record["files"], where=str(references))
+    told = root / "config" / "jwst" / "server_config"
+    if not told.is_file():
+        raise UserError(f"references: {told} is missing; is {references} the record or the root of a CRDS cache?")
+    context = context or ast.literal_eval(told.read_text(encoding="utf-8"))["operational_context"]
+    if not (pmap := root / "mappings" / "jwst" / context).is_file():
+        raise UserError(f"references: {pmap} is missing; choose a context that the cache holds, or fetch this one")
     os.environ |= {
         "CRDS_PATH": str(root),
         "CRDS_CONTEXT": context,
@@ -61,6 +75,7 @@ def configure(references: Path, context: str) -> None:
     }
     for name in THREADS:
         os.environ.setdefault(name, "1")
+    return context
 
 
 def quiet() -> None:

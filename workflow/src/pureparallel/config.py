@@ -91,8 +91,24 @@ class Field:
 
     @cached_property
     def exposure_chunks(self) -> dict[str, list[str]]:
-        """Exposures by chunk."""
-        return names.chunks(list(self.exposures), self.option("detector1.chunk"))
+        """Exposures by chunk, those of one mode and filter together and in the order of time.
+
+        So a new exposure changes the chunk that it is in, which is the last as a rule, and no other filter's.
+        """
+        kinds: dict[str, list[str]] = {}
+        for name, row in sorted(self.exposures.items(), key=lambda item: (item[1]["start"], item[0])):
+            kinds.setdefault(f"{row['filter']}-{row['mode'].removeprefix('niriss_')}", []).append(name)
+        size = self.option("detector1.chunk")
+        return {
+            f"{kind}-{number}": chunk
+            for kind, members in sorted(kinds.items())
+            for number, chunk in names.chunks(members, size).items()
+        }
+
+    @cached_property
+    def image_chunks(self) -> dict[str, list[str]]:
+        """Those of direct images."""
+        return {name: chunk for name, chunk in self.exposure_chunks.items() if "-image-" in name}
 
     @cached_property
     def slitlet(self) -> dict[str, Mapping[str, str]]:
@@ -171,7 +187,7 @@ def _check_exposures(field: Field, path: Path) -> None:
     if field.exposures and not field.option("crds.context"):
         raise UserError(f"{path}: crds.context: is empty; name the context of the reference files, as jwst_1413.pmap")
     for exposure, row in field.exposures.items():
-        if not row["location"]:
+        if not row["location"] and field.options["source"] == "files":
             raise UserError(
                 f"{manifest}: location: of {exposure} is empty; give its file, or set source: simulate in {path}"
             )
@@ -338,7 +354,7 @@ def read_manifest(path: Path) -> tuple[dict[str, str], ...]:
         A row per file, in order; absent optional columns are empty.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such manifest; every field has one beside its .yaml")
+        raise UserError(f"{path}: no such manifest; every field has one beside its .yaml{_merged(path)}")
     columns = schema("manifest")["properties"]
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -370,10 +386,19 @@ def read_manifest(path: Path) -> tuple[dict[str, str], ...]:
     return tuple(rows)
 
 
+def _merged(manifest: Path) -> str:
+    """``; exposures found later joined it to x: ...`` where the record of names says so."""
+    record = manifest.with_name("fields.ecsv")
+    lines = record.read_text(encoding="utf-8").splitlines() if record.is_file() else []
+    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
+    into = [row["field"] for row in rows if manifest.stem in (row.get("aliases") or "").split()]
+    return f"; exposures found later joined it to {into[0]!r}: reduce that, and drop {manifest.stem!r}" if into else ""
+
+
 def _check_row(row: Mapping[str, str], where: str) -> None:
     """Check one row against the schema, and what the schema cannot say."""
     for column, value in row.items():
-        if value and not _is_valid(column, value):
+        if value and not is_valid(column, value):
             rule = schema("manifest")["properties"][column]
             raise UserError(f"{where}: {column}: {value!r} is not valid ({rule['description']})")
     mode = row["mode"]
@@ -391,6 +416,7 @@ def _check_row(row: Mapping[str, str], where: str) -> None:
 
 
 @cache
-def _is_valid(column: str, value: str) -> bool:
+def is_valid(column: str, value: str) -> bool:
+    """Whether a column of the manifest may hold a value."""
     rule = schema("manifest")["properties"][column]
     return value.isprintable() and jsonschema.Draft202012Validator(rule).is_valid(value)

@@ -1,6 +1,7 @@
 """Images without their sky as mosaics need them: aligned positions first, pixels when it is their turn."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -57,20 +58,43 @@ class Pixels:
     good: NDArray[np.bool_]
 
 
-def read_solution(path: Path) -> dict[str, tuple[Pointing, bool]]:
-    """Pointings of all exposures that have one, and whether they have been aligned with anything."""
+@dataclass(frozen=True)
+class Aligned:
+    """Where an exposure is.
+
+    Attributes
+    ----------
+    pointing : Pointing
+    part : str
+        Of the field: exposures of one part lie on each other.
+    corners : ndarray, shape (4, 2)
+        RA and Dec in degrees; NaN unless it is a direct image.
+    """
+
+    pointing: Pointing
+    part: str
+    corners: NDArray[np.float64]
+
+
+def read_solution(path: Path) -> dict[str, Aligned]:
+    """All exposures that have a pointing, by name, from the table of align."""
     from astropy.table import Table
 
     table = Table.read(io.open_fits(path, extensions=("EXPOSURES",))["EXPOSURES"], mask_invalid=False)
-    missing = {"exposure", "ra", "dec", "roll", "rung"} - set(table.colnames)
+    missing = {"exposure", "ra", "dec", "roll", "part", "corners"} - set(table.colnames)
     if missing:
         raise UserError(f"{path}: EXPOSURES has no column {', '.join(sorted(missing))}; make it again by align")
     found = {}
     for row in table:
         values = [float(row[key]) for key in ("ra", "dec", "roll")]
         if np.all(np.isfinite(values)):
-            found[str(row["exposure"])] = Pointing(*values), str(row["rung"]) != "pointing"
+            found[str(row["exposure"])] = Aligned(Pointing(*values), str(row["part"]), np.array(row["corners"], float))
     return found
+
+
+def footprints(solution: Mapping[str, Aligned]) -> dict[str, NDArray[np.float64]]:
+    """Corners of the direct images, by exposure."""
+    return {name: one.corners for name, one in solution.items() if np.all(np.isfinite(one.corners))}
 
 
 def filter_of(header: Mapping[str, Any]) -> str:
@@ -79,21 +103,8 @@ def filter_of(header: Mapping[str, Any]) -> str:
     return next((one for one in elements if one.startswith("F")), "unknown")
 
 
-@dataclass(frozen=True)
-class Found:
-    """An image's file, filter, footprint (4, 2) in degrees and pointing by align, and whether it was aligned at all."""
-
-    path: Path
-    filter: str
-    corners: NDArray[np.float64]
-    pointing: Pointing
-    aligned: bool
-
-
-def survey(
-    folders: Sequence[Path], pointings: Mapping[str, tuple[Pointing, bool]]
-) -> tuple[dict[str, Found], dict[str, str]]:
-    """All images with a pointing by exposure, and the reasons of those that cannot be used."""
+def survey(folders: Sequence[Path], filter: str) -> tuple[dict[str, Path], dict[str, str]]:
+    """The images of a filter by exposure, and the reasons of exposures that have none."""
     from astropy.io import fits
 
     known, reasons = {}, {}
@@ -103,32 +114,39 @@ def survey(
             reasons[path.name.removesuffix(".metrics.json")] = str(told["reason"])
     for path in sorted(path for folder in folders for path in folder.glob(f"*{SUFFIX}")):
         name = names.check("exposure", path.name.removesuffix(SUFFIX), where=str(path))
-        if name not in pointings:
-            reasons[name] = "align gives it no pointing"
-            continue
         try:
-            primary, header = fits.getheader(path), fits.getheader(path, "SCI")
-            pointing, aligned = pointings[name]
-            astrometry.apply_to_header(header, pointing)
-            corners = np.array(str(header["S_REGION"]).split()[2:], float).reshape(-1, 2)
-        except (OSError, KeyError, ValueError) as error:
-            reasons[name] = f"{path}: not an image with world coordinates ({error}); make it again by background_image"
-            continue
-        known[name] = Found(path, filter_of(primary), corners, pointing, aligned)
+            if filter_of(fits.getheader(path)) == filter:
+                known[name] = path
+        except OSError as error:
+            reasons[name] = f"{path}: not an image ({error}); make it again by background_image"
     return known, reasons
 
 
-def look(known: Mapping[str, Found], filter: str) -> tuple[list[Frame], dict[str, str]]:
-    """The frames of a filter, aligned, and the reasons of those that cannot be used."""
+def common_part(solution: Mapping[str, Aligned], among: Iterable[str]) -> str:
+    """The part of the field that most of some exposures belong to; the first by name among equals."""
+    count = Counter(solution[name].part for name in among if name in solution)
+    return max(sorted(count), key=count.__getitem__, default="")
+
+
+def look(known: Mapping[str, Path], solution: Mapping[str, Aligned]) -> tuple[list[Frame], dict[str, str]]:
+    """The frames that lie on each other, and the reasons of those that cannot be used.
+
+    They are of the field's most common part, or of their own where none of them is of that one.
+    """
     frames, reasons = [], {}
-    own = {name: one for name, one in known.items() if one.filter == filter}
-    some_aligned = any(one.aligned for one in own.values())
-    for name, one in own.items():
-        if some_aligned and not one.aligned:  # it would blur the others; where none is aligned, nothing is gained
-            reasons[name] = "align could not lay it on the other exposures"
+    common = common_part(solution, footprints(solution))
+    if not any(one.part == common for name, one in solution.items() if name in known):
+        common = common_part(solution, known)
+    for name, path in known.items():
+        if name not in solution:
+            reasons[name] = "align gives it no pointing"
+            continue
+        one = solution[name]
+        if one.part != common:  # it would blur the others
+            reasons[name] = f"align could not lay it on the other exposures: it is of part {one.part}, they of {common}"
             continue
         try:
-            hdus = io.open_fits(one.path, extensions=("SCI", "ERR", "DQ", "VAR_RNOISE"))
+            hdus = io.open_fits(path, extensions=("SCI", "ERR", "DQ", "VAR_RNOISE"))
             image = metadata(hdus)
             astrometry.apply_to_model(image, one.pointing)
             positions = PixelMap.of(partial(image.meta.wcs, with_bounding_box=False), hdus["SCI"].data.shape)
@@ -136,11 +154,11 @@ def look(known: Mapping[str, Found], filter: str) -> tuple[list[Frame], dict[str
             seconds = float(image.meta.exposure.effective_exposure_time)
             # brightness is per nominal pixel, and drizzling keeps it per area of the sky
             factor = nominal / positions.pixel_area() if nominal else 1.0
-            frames.append(Frame(name, one.path, seconds, factor, positions))
+            frames.append(Frame(name, path, seconds, factor, positions))
         except UserError as error:
             reasons[name] = str(error)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            reasons[name] = f"{one.path}: not a calibrated image ({error}); make it again by background_image"
+            reasons[name] = f"{path}: not a calibrated image ({error}); make it again by background_image"
     return frames, reasons
 
 

@@ -5,6 +5,7 @@ replaces, unless they are the user's own.
 """
 
 import json
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
@@ -41,10 +42,16 @@ def slitlets_of_chunk(field: Field, job: Any) -> list[str]:
 
 
 def of_chunks(pattern: str, chunks: str = "chunks") -> Callable[[Field, Any], list[str]]:
-    """One path per chunk of the field, of its sources or of its exposures (``exposure_chunks``)."""
+    """One path per chunk of the field, of its sources or of its exposures (``exposure_chunks``, ``image_chunks``)."""
     return lambda field, _: [
         pattern.replace("{field}", field.name).replace("{chunk}", chunk) for chunk in getattr(field, chunks)
     ]
+
+
+def images(field: Field, job: Any) -> list[str]:
+    """Folders of all images of a filter without their sky."""
+    of_filter = (chunk for chunk in field.image_chunks if chunk.startswith(f"{job.filter}-"))
+    return [f"<results>/{field.name}/background_image/{chunk}" for chunk in of_filter]
 
 
 def observation(field: Field, job: Any) -> str:
@@ -65,9 +72,26 @@ def uncals(field: Field, job: Any) -> list[str]:
 
 
 def _uncals(field: Field, exposures: Collection[str]) -> list[str]:
-    if field.is_simulated:
+    if field.option("source") != "files":
         return [f"<results>/{field.name}/uncal/{exposure}_uncal.fits" for exposure in exposures]
     return [field.exposures[exposure]["location"] for exposure in exposures]
+
+
+def records(field: Field, _: Any) -> list[str]:
+    """What is known of every download."""
+    return [str(Path(uncal).with_suffix(".json")) for uncal in _uncals(field, field.exposures)]
+
+
+def archived(field: Field, job: Any) -> str:
+    """What an exposure's file in the archive is, as flags."""
+    row = known(field, "exposure", job.exposure, field.exposures)
+    checksum = row["checksum"] or (f"sha256:{row['sha256']}" if row["sha256"] else "")
+    return names.flags({"uri": row["uri"], "size": row["size"], "checksum": checksum})
+
+
+def access(field: Field, job: Any) -> str:
+    """Whether it is public, as a flag."""
+    return names.flags({"access": known(field, "exposure", job.exposure, field.exposures)["access"]})
 
 
 def of_filters(pattern: str) -> Callable[[Field, Any], list[str]]:
@@ -75,6 +99,61 @@ def of_filters(pattern: str) -> Callable[[Field, Any], list[str]]:
     return lambda field, _: [
         pattern.replace("{field}", field.name).replace("{filter}", filter) for filter in field.image_filters
     ]
+
+
+MARGIN = 5.0
+"""Arcsec around footprints that are known beforehand: pointings are corrected by less."""
+
+NIRISS_PIXEL = 0.0656
+"""Arcsec."""
+
+
+def plane(field: Field, _: Any) -> str:
+    """Tangent point and size of the mosaics as flags; empty where no footprints are known before the data.
+
+    They grow in steps of 10 arcsec, so that a new exposure amid the others leaves the other filters' mosaics as they
+    are.
+    """
+    centre, size = field.option("mosaic.centre"), field.option("mosaic.size")
+    if field.is_simulated:
+        nx, ny = field.option("simulate.frame")[2:]
+        mine = field.option("simulate_exposure")
+        side = math.hypot(nx, ny) * NIRISS_PIXEL + 2 * (3 * mine["dither"] + mine["guide_star_error"] + MARGIN)
+        centre, size = centre or field.option("simulate.centre"), size or [math.ceil(side / 10) * 10] * 2
+    elif not (centre and size):
+        regions = [row["footprint"] for row in field.rows("niriss_image")]
+        if not regions or "" in regions:
+            return ""
+        numbers = [[float(word) for word in region.split()[2:]] for region in regions]
+        corners = [corner for one in numbers for corner in zip(one[::2], one[1::2], strict=True)]
+        centre = centre or _middle(corners)
+        size = size or _size(corners, centre)
+    return names.flags({"centre": centre, "size": size})
+
+
+def _middle(corners: Collection[tuple[float, float]]) -> list[float]:
+    """RA and Dec of the mean direction, to the nearest 0.01 degrees."""
+    vectors = [
+        (math.cos(math.radians(d)) * math.cos(math.radians(a)), math.cos(math.radians(d)) * math.sin(math.radians(a)),
+         math.sin(math.radians(d)))
+        for a, d in corners
+    ]  # fmt: skip
+    x, y, z = (sum(parts) for parts in zip(*vectors, strict=True))
+    ra, dec = math.degrees(math.atan2(y, x)) % 360, math.degrees(math.atan2(z, math.hypot(x, y)))
+    return [round(ra, 2) % 360, round(dec, 2)]
+
+
+def _size(corners: Collection[tuple[float, float]], centre: Collection[float]) -> list[int]:
+    """Width and height around a tangent point that hold all corners and the margin, arcsec."""
+    a0, d0 = (math.radians(value) for value in centre)
+    reach = [0.0, 0.0]
+    for ra, dec in corners:
+        a, d = math.radians(ra) - a0, math.radians(dec)
+        down = math.sin(d) * math.sin(d0) + math.cos(d) * math.cos(d0) * math.cos(a)
+        x = math.cos(d) * math.sin(a) / down
+        y = (math.sin(d) * math.cos(d0) - math.cos(d) * math.sin(d0) * math.cos(a)) / down
+        reach = [max(reach[0], abs(x)), max(reach[1], abs(y))]
+    return [math.ceil(2 * (math.degrees(side) * 3600 + MARGIN) / 10) * 10 for side in reach]
 
 
 def gaia(field: Field, job: Any) -> list[str]:
@@ -92,38 +171,57 @@ def files_of(option: str) -> Callable[[Field, Any], list[str]]:
     return files
 
 
-def neighbours(fields: Mapping[str, Field]) -> Callable[[Field, Any], list[str]]:
-    """Folders of all chunks, of any field, whose exposures may persist in those of a chunk; its own is among them.
+class Neighbours:
+    """Exposures of any field that may persist in those of a chunk.
 
     What ended within the window before an exposure began within twice as long: ramps are shorter than the window. The
     simulated detector is another than the real one.
     """
-    begun: dict[tuple[bool, str], list[tuple[datetime, str]]] = {}
-    for name, field in fields.items():
-        for chunk, exposures in field.exposure_chunks.items():
-            folder = f"<results>/{name}/detector1/{chunk}"
-            for exposure in exposures:
-                key = field.is_simulated, names.detector(exposure)
-                begun.setdefault(key, []).append((datetime.fromisoformat(field.exposures[exposure]["start"]), folder))
-    for times in begun.values():
-        times.sort()
 
-    def of(field: Field, job: Any) -> list[str]:
+    def __init__(self, fields: Mapping[str, Field]) -> None:
+        self._begun: dict[tuple[bool, str], list[tuple[datetime, str, str]]] = {}
+        for name, field in fields.items():
+            for chunk, exposures in field.exposure_chunks.items():
+                folder = f"<results>/{name}/detector1/{chunk}"
+                for exposure in exposures:
+                    key = field.is_simulated, names.detector(exposure)
+                    start = datetime.fromisoformat(field.exposures[exposure]["start"])
+                    self._begun.setdefault(key, []).append((start, folder, exposure))
+        for times in self._begun.values():
+            times.sort()
+
+    def _near(self, field: Field, job: Any) -> set[tuple[str, str]]:
+        """Folder and name of each."""
         reach = 2 * timedelta(seconds=field.option("persistence.window"))
-        found = {f"<results>/{field.name}/detector1/{job.chunk}"}
+        found = set()
         for exposure in known(field, "chunk", job.chunk, field.exposure_chunks):
             start = datetime.fromisoformat(field.exposures[exposure]["start"])
-            times = begun[field.is_simulated, names.detector(exposure)]
-            near = slice(bisect_left(times, (start - reach, "")), bisect_left(times, (start, "")))
-            found |= {folder for _, folder in times[near]}
-        return sorted(found)
+            times = self._begun[field.is_simulated, names.detector(exposure)]
+            near = slice(bisect_left(times, (start - reach,)), bisect_left(times, (start,)))
+            found |= {(folder, name) for _, folder, name in times[near]}
+        return found
 
-    return of
+    def folders(self, field: Field, job: Any) -> list[str]:
+        """Folders of the chunks that they are in; the chunk's own is among them."""
+        return sorted(
+            {f"<results>/{field.name}/detector1/{job.chunk}"} | {folder for folder, _ in self._near(field, job)}
+        )
+
+    def exposures(self, field: Field, job: Any) -> list[str]:
+        """Their names: with a new one amid its neighbours a folder is new, although they are not."""
+        return sorted(name for _, name in self._near(field, job))
 
 
-def references(field: Field, _: Any) -> str:
-    """The cache of reference files."""
-    return f"<results>/{field.name}/references" if field.is_simulated else field.option("crds.cache")
+def cache(field: Field, _: Any) -> list[str]:
+    """The cache of reference files, where it is a product; its record tells where it is otherwise."""
+    return [f"<results>/{field.name}/references"] if field.is_simulated else []
+
+
+def exposures(field: Field, _: Any) -> str:
+    """What reference files are chosen by, of all exposures, as JSON."""
+    columns = ("mode", "filter", "grism", "readpatt", "start")
+    rows = [{key: row[key] for key in columns} for row in field.exposures.values()]
+    return json.dumps(rows)
 
 
 def sidecars(field: Field, _: Any) -> list[str]:
@@ -132,7 +230,9 @@ def sidecars(field: Field, _: Any) -> list[str]:
     products = [f"{base}/slitlets/{file}" for file in field.slitlet]
     if field.is_simulated:
         products += [f"{base}/{field.name}_truth.fits", f"{base}/{field.name}_gaia.ecsv"]
-        products += _uncals(field, field.exposures) + truths(field, None)
+        products += truths(field, None)
+    if field.exposures and field.option("source") != "files":
+        products += _uncals(field, field.exposures)
     if field.exposures:
         products += [f"{base}/{field.name}_pointing.fits", f"{base}/{field.name}_exposures.fits"]
     if field.image_filters:
@@ -149,8 +249,10 @@ def sidecars(field: Field, _: Any) -> list[str]:
 def folders(field: Field, _: Any) -> list[str]:
     """Products that are folders, each with the lineage records of what it holds."""
     spectra = [f"<results>/{field.name}/spectra"] if field.slitlet else []
-    steps = ["detector1", "persistence", "mask_artifacts"]
-    steps += ["image2", "background_image"] if field.image_filters else []
-    chunked = [f"<results>/{field.name}/{step}/{chunk}" for step in steps for chunk in field.exposure_chunks]
+    steps = {
+        "detector1": field.exposure_chunks, "persistence": field.exposure_chunks,
+        "mask_artifacts": field.exposure_chunks, "image2": field.image_chunks, "background_image": field.image_chunks,
+    }  # fmt: skip
+    chunked = [f"<results>/{field.name}/{step}/{chunk}" for step, chunks in steps.items() for chunk in chunks]
     outliers = of_filters("<results>/{field}/outliers/{filter}")(field, None)
     return spectra + chunked + outliers

@@ -110,6 +110,11 @@ class Grid:
             (int(header["NAXIS2"]), int(header["NAXIS1"])), (header["CRPIX1"] - 1.0, header["CRPIX2"] - 1.0),
         )  # fmt: skip
 
+    def sized(self, width: float, height: float) -> "Grid":
+        """The grid of a width and height in arcsec around the same tangent point."""
+        nx, ny = (2 * int(np.ceil(side / self.scale / 2)) + 1 for side in (width, height))
+        return Grid(self.ra, self.dec, self.scale, (ny, nx), ((nx - 1) / 2, (ny - 1) / 2))
+
     def scaled(self, scale: float) -> "Grid":
         """The same area in pixels of another size."""
         ratio = self.scale / scale

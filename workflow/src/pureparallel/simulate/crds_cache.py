@@ -62,25 +62,6 @@ def mapping_folder(cache: Path) -> Path:
     return cache / "mappings" / "jwst"
 
 
-def declared_types() -> set[str]:
-    """All types of reference and parameter files that the pipelines of the installed jwst can ask for."""
-    from jwst import pipeline
-
-    types: set[str] = set()
-
-    def add(step: Any) -> None:
-        types.add(f"pars-{step.__name__.lower()}")
-        inner = getattr(step, "step_defs", {})
-        for part in inner.values():
-            add(part)
-        if not inner:
-            types.update(step.reference_file_types)
-
-    for name in ("Detector1", "Image2", "Image3", "Spec2", "Spec3"):
-        add(getattr(pipeline, f"{name}Pipeline"))
-    return types
-
-
 def write(cache: Path, rules: Mapping[str, Rule], types: Iterable[str]) -> None:
     """Write mappings and configuration.
 

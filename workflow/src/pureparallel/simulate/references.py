@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..acquire.references import types
 from ..io import atomic_directory
 from . import crds_cache
 from .background import background_components
@@ -127,7 +128,7 @@ def build(
         rules |= _geometry(save, names)
         rules |= _traces(save, traces, names)
         rules |= _parameters(save, names)
-        crds_cache.write(part, rules, crds_cache.declared_types())
+        crds_cache.write(part, rules, types())
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ EXPOSURE_COLUMNS: dict[str, tuple[str | None, str]] = {
     "ra": ("deg", "of the aperture's reference point, corrected, ICRS"),
     "dec": ("deg", "of the aperture's reference point, corrected, ICRS"),
     "roll": ("deg", "position angle of V3 there, corrected"),
+    "corners": ("deg", "RA and Dec of a direct image's corners, corrected, ICRS"),
     "sources": (None, "measured; 0 for exposures that are no direct image"),
     "residual_east": ("mas", "of its sources about those of all exposures, not corrected"),
     "residual_north": ("mas", "of its sources about those of all exposures, not corrected"),
@@ -309,7 +310,7 @@ def corrected_exposures(
     for row in table:
         name, group = str(row["exposure"]), of_group.get(str(row["group"]))
         where = Pointing(*(float(row[key]) for key in ("ra", "dec", "roll")))
-        residual, matches = np.full(2, np.nan), 0
+        residual, matches, corners = np.full(2, np.nan), 0, np.full((4, 2), np.nan)
         if group is not None:
             where = astrometry.rotated(where, astrometry.rotation(plane, group.pivot, group.correction))
         if group is not None and name in found:
@@ -317,10 +318,12 @@ def corrected_exposures(
             mine, there = registration.mutual(moved, shared, radius)
             matches = len(mine)
             residual = typical_offset(moved[mine] - shared[there], found[name].error[mine])
+            outline = registration.corrected(found[name].outline, group.correction, group.pivot)
+            corners = np.stack(astrometry.sky(plane.deproject(outline)), axis=-1)
         rows.append({
             "exposure": name, "group": str(row["group"]), "rung": group.rung if group is not None else "pointing",
             "part": group.part if group is not None else str(row["group"]),
-            "ra": where.ra, "dec": where.dec, "roll": where.roll,
+            "ra": where.ra, "dec": where.dec, "roll": where.roll, "corners": corners,
             "sources": len(found[name].xy) if name in found else 0,
             "residual_east": residual[0] / MAS, "residual_north": residual[1] / MAS, "residual_matches": matches,
         })  # fmt: skip

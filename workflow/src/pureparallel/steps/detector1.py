@@ -20,7 +20,6 @@ def detector1(
     *,
     uncal: list[Path],
     references: Path,
-    context: str,
     rates: Path,
     figures: Path,
     rejection_threshold: float = 4.0,
@@ -41,9 +40,7 @@ def detector1(
     uncal : list of Path
         Raw exposures, named <exposure>_uncal.fits.
     references : Path
-        Root of a CRDS cache.
-    context : str
-        CRDS context, such as jwst_1413.pmap; the cache must hold it.
+        Input: the record of the reference files, or the root of a CRDS cache, whose operational context then holds.
     rates : Path
         Output folder: per exposure <exposure>_rate.fits, the flags of its groups in <exposure>_groups.fits, and
         <exposure>.metrics.json, which has the reason where it failed.
@@ -74,7 +71,7 @@ def detector1(
         Signal in DN above which charge spills, with charge_migration always.
     """
     logger = log.of("detector1")
-    calibration.configure(references, context)
+    context = calibration.configure(references)
     calibration.ready([*(module for module, _ in reduction.CHAIN), "jwst.lib.dispaxis"])
     options = {
         "context": context,

@@ -28,7 +28,6 @@ def image2(
     masks: Path,
     exposures: Path,
     references: Path,
-    context: str,
     calibrated: Path,
     causes: list[str] | None = None,
 ) -> None:
@@ -43,9 +42,7 @@ def image2(
     exposures : Path
         Table of exposures, which says which are used.
     references : Path
-        Root of a CRDS cache.
-    context : str
-        CRDS context, such as jwst_1413.pmap; the cache must hold it.
+        Input: the record of the reference files, or the root of a CRDS cache, whose operational context then holds.
     calibrated : Path
         Output folder: per exposure <exposure>_cal.fits, in MJy/sr, and <exposure>.metrics.json, which has the reason
         where there is no image; left_out is true where that is on purpose.
@@ -58,7 +55,7 @@ def image2(
         if cause not in bitmasks.CAUSES:
             raise UserError(f"image2.causes: {cause!r} is no artifact; there are {', '.join(bitmasks.CAUSES)}")
     verdicts = read_verdicts(exposures)
-    calibration.configure(references, context)
+    context = calibration.configure(references)
     calibration.ready(module for module, _ in CHAIN)
     known = rate_images.in_folder(rates)
     items: dict[str, list[Path]] = {name: [exposures] for name in known}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .. import UserError, calibration, io, log
 from ..core import drizzling, grid, outliers
 from ..core.grid import Grid
-from ..frames import Found, Frame, Pixels, loader, look, read_solution, survey
+from ..frames import Frame, Pixels, footprints, loader, look, read_solution, survey
 from ..provenance import Lineage
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def mosaic(
     pixfrac: float = 1.0,
     kernel: Literal["square", "turbo", "point"] = "square",
     centre: list[float] | None = None,
+    size: list[float] | None = None,
     reject: bool = True,
     nsigma: float = 5.0,
     tolerance: float = 2.0,
@@ -70,7 +71,7 @@ def mosaic(
     filter : str
         Name of the filter.
     images : list of Path
-        Input: folders of <exposure>_bkgsub.fits, of all filters: the grid is that of the field.
+        Input: folders of <exposure>_bkgsub.fits.
     solution : Path
         Input: the table of align.
     image : Path
@@ -89,6 +90,8 @@ def mosaic(
         Shape of the drops: square, turbo or point.
     centre : list of float
         RA and Dec of the tangent point, degrees; by default the middle of the field, to the nearest 0.001 degrees.
+    size : list of float
+        Width and height around the tangent point, arcsec; by default what the field's direct images cover.
     reject : bool
         Look for outliers.
     nsigma : float
@@ -102,13 +105,15 @@ def mosaic(
     """
     logger = log.of("mosaic")
     options = {
-        "pixel_scale": pixel_scale, "pixfrac": pixfrac, "kernel": kernel, "centre": centre, "reject": reject,
+        "pixel_scale": pixel_scale, "pixfrac": pixfrac, "kernel": kernel, "centre": centre, "size": size,
+        "reject": reject,
         "nsigma": nsigma, "tolerance": tolerance, "dip_nsigma": dip_nsigma,
     }  # fmt: skip
     calibration.ready(["jwst.assign_wcs.pointing"])
-    headers, reasons = survey(images, read_solution(solution))
-    plane = field_grid(headers, pixel_scale, centre, field)
-    frames, failed = look(headers, filter)
+    aligned = read_solution(solution)
+    known, reasons = survey(images, filter)
+    plane = field_grid(footprints(aligned), pixel_scale, centre, size, field)
+    frames, failed = look(known, aligned)
     for name, reason in (reasons | failed).items():
         logger.warning("%s is not in the mosaic: %s", name, reason)
     load = loader(memory / 2)
@@ -137,19 +142,24 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def field_grid(known: Mapping[str, Found], scale: float, centre: Sequence[float] | None, field: str) -> Grid:
-    """The grid of the field, from the footprints of all its images."""
+def field_grid(
+    known: Mapping[str, NDArray[np.float64]], scale: float, centre: Sequence[float] | None,
+    size: Sequence[float] | None, field: str,
+) -> Grid:  # fmt: skip
+    """The grid of the field, from the footprints of all its images or as it is asked for."""
     if not known:
         raise UserError(f"field {field}: no image can be used for a mosaic; background_image and align say why")
-    if centre is not None and len(centre) != 2:
-        raise UserError(f"mosaic.centre: {list(centre)} is not an RA and a Dec; give two numbers in degrees")
+    for key, value, what in (("centre", centre, "RA and Dec in degrees"), ("size", size, "width and height in arcsec")):
+        if value and len(value) != 2:
+            raise UserError(f"mosaic.{key}: {list(value)} is not two numbers; give {what}")
     place = (float(centre[0]), float(centre[1])) if centre else None
-    corners = np.concatenate([one.corners for one in known.values()])
+    corners = np.concatenate(list(known.values()))
     plane = Grid.around(corners, scale, centre=place)
-    size = plane.shape[0] * plane.shape[1] / 1e6
-    if not size <= LARGEST:
+    if size:
+        plane = plane.sized(float(size[0]), float(size[1]))
+    if not plane.shape[0] * plane.shape[1] / 1e6 <= LARGEST:
         middle = np.median(corners, axis=0)
-        far = max(known, key=lambda name: float(np.hypot(*(known[name].corners.mean(axis=0) - middle))))
+        far = max(known, key=lambda name: float(np.hypot(*(known[name].mean(axis=0) - middle))))
         raise UserError(
             f"field {field}: its grid of {plane.shape[1]} x {plane.shape[0]} pixels is too large. {far} is farthest "
             "from the others: leave it out by select_exposures.exclude, or raise mosaic.pixel_scale"

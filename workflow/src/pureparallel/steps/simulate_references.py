@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from .. import io, log
-from ..provenance import Lineage, sha256
+from ..provenance import Lineage
 
 
 def simulate_references(
@@ -22,7 +22,7 @@ def simulate_references(
     references : Path
         Output: folder of the cache.
     record : Path
-        Output: JSON with the lineage, and SHA-256 and size of every file of the cache.
+        Output: JSON beside it with the lineage, the context, and SHA-1 and size of every file of the cache.
     seed : int
         Of the detector.
     frame : tuple of int
@@ -32,18 +32,18 @@ def simulate_references(
     dark_groups : int
         Groups of the darks; longer ramps are extrapolated.
     """
+    from ..acquire.references import fingerprint
     from ..simulate import references as cache
+    from ..simulate.crds_cache import CONTEXT
     from ..simulate.instrument import Frame
 
     logger = log.of("simulate_references")
     cache.build(references, Frame(*frame), seed, filters, dark_groups=dark_groups)
     options = {"seed": seed, "frame": list(frame), "filters": filters, "dark_groups": dark_groups}
     files = {
-        str(path.relative_to(references)): {"sha256": sha256(path), "bytes": path.stat().st_size}
-        for path in sorted(references.rglob("*"))
-        if path.is_file()
+        str(path.relative_to(references)): fingerprint(path) for path in sorted(references.rglob("*")) if path.is_file()
     }
     lineage = Lineage.of("simulate_references", [], **options)
-    io.write_json(record, {"simulated": True, **lineage.record(), "files": files})
-    megabytes = sum(path.stat().st_size for path in references.rglob("*") if path.is_file()) / 1e6
-    logger.info("%d files, %.0f MB", len(files), megabytes)
+    where = {"context": CONTEXT, "root": references.name}
+    io.write_json(record, {"simulated": True, **lineage.record(), **where, "files": files})
+    logger.info("%d files, %.0f MB", len(files), sum(one["bytes"] for one in files.values()) / 1e6)

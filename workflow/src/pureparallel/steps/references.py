@@ -1,0 +1,59 @@
+"""Fetch the reference files that a field needs, before its data are there; all that follows reads them only."""
+
+import json
+from pathlib import Path
+
+from .. import UserError, io, log
+from ..provenance import Lineage
+
+
+def references(
+    *,
+    exposures: str,
+    record: Path,
+    context: str,
+    cache: Path,
+    server: str = "https://jwst-crds.stsci.edu",
+) -> None:
+    """Complete a cache of reference files for the exposures of a field.
+
+    Parameters
+    ----------
+    exposures : str
+        The rows of the field's manifest, JSON.
+    record : Path
+        Output: JSON with the context, the cache's root, and SHA-1 and size of every mapping and reference file.
+    context : str
+        File name of the context, such as jwst_1413.pmap.
+    cache : Path
+        Root of the cache: made where there is none; may be shared, and read-only where it has all files already.
+    server : str
+        Address of the CRDS server.
+    """
+    from ..acquire import references as crds_cache
+
+    logger = log.of("references")
+    rows = json.loads(exposures)
+    cache.mkdir(parents=True, exist_ok=True)
+    crds_cache.point(cache, server)
+    source = crds_cache.Server()
+
+    def say(done: int, total: int, name: str) -> None:
+        log.progress(logger, done, total, name)
+
+    crds_cache.describe(cache, source, context)
+    mappings = crds_cache.mappings(context, source)
+    files = crds_cache.complete(cache, mappings, source, say)
+    wanted = crds_cache.needed(context, rows)
+    if not wanted:
+        raise UserError(f"references: {context} has no reference for any exposure of the field; choose a later one")
+    files |= crds_cache.complete(cache, wanted, source, say)
+    lineage = Lineage.of("references", [], context=context, server=server, exposures=len(rows))
+    io.write_json(record, {
+        "simulated": False, **lineage.record(), "context": context, "root": str(cache.absolute()),
+        "files": {one.pop("path"): one | {"types": wanted.get(name, [])} for name, one in files.items()},
+    })  # fmt: skip
+    logger.info(
+        "%d mappings and %d references of %s, %.0f MB, as they were first fetched",
+        len(mappings), len(wanted), context, sum(one["bytes"] for one in files.values()) / 1e6,
+    )  # fmt: skip
