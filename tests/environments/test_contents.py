@@ -16,6 +16,7 @@ import pytest
         ("msaexp", "from msaexp import slit_combine; from importlib.metadata import version as v;"
          " assert v('msaexp') == '0.9.19'; assert v('numpy').startswith('1.26')"),
         ("cloud", "import snakemake_storage_plugin_s3, snakemake_executor_plugin_kubernetes"),
+        ("acquire", "import pysiaf, astroquery.mast, pureparallel.config, matplotlib, scipy"),
         ("default", "import snakemake_executor_plugin_slurm, astroquery, pygments"),
     ],
 )  # fmt: skip

@@ -128,7 +128,8 @@ def test_a_second_call_does_nothing_and_says_so(demo, run_in):
 # What a change re-runs, and that it re-runs nothing else.
 
 AFTER_FIT = {"msa_redshift", "merge_redshifts", "lineage"}
-IMAGES = {"image2", "background_image", "align", "mosaic", "colour_image"}
+CATALOGUE = {"detect", "photometry", "photoz", "validate_catalogue"}
+IMAGES = {"image2", "background_image", "align", "mosaic", "colour_image"} | CATALOGUE
 SIMULATED = IMAGES | {
     "simulate_references", "simulate_sky", "simulate_exposure",
     "detector1", "persistence", "mask_artifacts", "pointing", "select_exposures", "validate_rates",
@@ -162,7 +163,7 @@ def test_a_module_of_no_step_reruns_nothing(copied, planned):
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
-        ("msaexp", {"msa_slitlets", "msa_extract", "software"} | AFTER_FIT),
+        ("msaexp", {"msa_slitlets", "msa_extract", "photoz", "validate_catalogue", "software"} | AFTER_FIT),
         ("default", {"merge_redshifts", "select_exposures", "lineage", "software"} | IMAGES),
         ("jwst", SIMULATED | {"lineage", "software"}),
     ],

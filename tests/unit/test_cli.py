@@ -67,7 +67,8 @@ def test_every_step_is_a_documented_keyword_only_function(name, root):
     described = cli.parameter_help(function.__doc__)
     assert set(described) == set(parameters)
     assert all(described.values())
-    assert f"rule {name}:" in "".join(p.read_text() for p in (root / "workflow" / "rules").glob("*.smk"))
+    rules = "".join(p.read_text() for p in (root / "workflow" / "rules").glob("*.smk"))
+    assert f"rule {name}:" in rules or f"[tasks.{name}]" in (root / "pixi.toml").read_text()
 
 
 def test_a_users_mistake_is_one_line_and_exit_code_1(tmp_path, capfd):

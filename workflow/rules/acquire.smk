@@ -74,3 +74,46 @@ rule references:
         '"$PIXIW" run --as-is -e jwst pureparallel references --exposures {params.exposures:q}'
         " --record {output.record:q} --context {params.context} --cache {params.cache:q} --server {params.server:q}"
         " &> {log:q}"
+
+
+rule field_map:
+    input:
+        manifest=manifest,
+        code=code("field_map"),
+    output:
+        figure=report(
+            "<results>/{field}/{field}_field_map.png",
+            caption="../report/field_map.rst",
+            category="Exposures",
+            subcategory="{field}",
+            labels={"exposure": "all: by filter"},
+        ),
+    log:
+        "<logs>/field_map/{field}.log",
+    localrule: True
+    params:
+        env=env_digest("jwst"),
+    shell:
+        '"$PIXIW" run --as-is -e jwst pureparallel field_map --field {wildcards.field} --manifest {input.manifest:q}'
+        " --figure {output.figure:q} &> {log:q}"
+
+
+rule sky_map:
+    input:
+        manifests=[manifest_of(name) for name in fields_with("is_placed")],
+        code=code("sky_map"),
+    output:
+        figure=report(
+            "<results>/sky_map.png",
+            caption="../report/sky_map.rst",
+            category="Survey",
+            labels={"figure": "fields on the sky"},
+        ),
+    log:
+        "<logs>/sky_map/sky_map.log",
+    localrule: True
+    params:
+        env=env_digest("jwst"),
+    shell:
+        '"$PIXIW" run --as-is -e jwst pureparallel sky_map --manifests {input.manifests:q}'
+        " --figure {output.figure:q} &> {log:q}"

@@ -42,9 +42,9 @@ def field_of(wildcards):
     return FIELDS[wildcards.field]
 
 
-def fields_with(attribute):
+def fields_with(*attributes):
     """Names of the fields that have something: `slitlets`, `exposures`."""
-    return [name for name, field in FIELDS.items() if getattr(field, attribute)]
+    return [name for name, field in FIELDS.items() if all(getattr(field, attribute) for attribute in attributes)]
 
 
 def fields_from(*sources):
@@ -55,6 +55,16 @@ def fields_from(*sources):
 def from_source(*sources):
     """The same as a pattern, for the constraint of a wildcard."""
     return "|".join(fields_from(*sources)) or "(?!)"
+
+
+def manifest_of(field):
+    """The manifest of a field as an input."""
+    return local(str(fields_folder() / f"{field}.tsv"))
+
+
+def manifest(wildcards):
+    """The manifest of the job's field."""
+    return manifest_of(wildcards.field)
 
 
 def option(path):
@@ -125,9 +135,9 @@ def code(*steps):
     return [in_checkout(path.relative_to(ROOT)) for path in paths]
 
 
-def env_digest(env):
-    """Digest of an environment's lock for `params`: a changed lock re-runs what ran in it, and says why."""
-    return DIGESTS[env]
+def env_digest(*envs):
+    """Digests of environments' locks for `params`: a changed lock re-runs what ran in it, and says why."""
+    return " ".join(DIGESTS[env] for env in envs)
 
 
 def growing(base, per_mb=0.0):

@@ -21,7 +21,7 @@ rule image2:
     params:
         options=flags("image2"),
         behind=behind("pointing", "select_exposures"),
-        env=env_digest("jwst"),
+        env=env_digest("jwst", "default"),
     shell:
         '"$PIXIW" run --as-is -e jwst pureparallel image2 --rates {input.rates:q} --masks {input.masks:q}'
         " --exposures {input.exposures:q} --references {input.references:q}"

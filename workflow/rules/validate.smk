@@ -25,3 +25,35 @@ rule validate_rates:
     shell:
         '"$PIXIW" run --as-is -e jwst pureparallel validate_rates --field {wildcards.field} --rates {input.rates:q}'
         " --truth {input.truth:q} --metrics {output.metrics:q} --figure {output.figure:q} &> {log:q}"
+
+
+rule validate_catalogue:
+    input:
+        truth="<results>/{field}/{field}_truth.fits",
+        mosaics=of_job(products.of_filters("<results>/{field}/{field}_{filter}_mosaic.fits")),
+        solution="<results>/{field}/{field}_align.fits",
+        catalogue="<results>/{field}/{field}_cat.ecsv",
+        photometry="<results>/{field}/{field}_photometry.fits",
+        redshifts="<results>/{field}/{field}_photoz.fits",
+        code=code("validate_catalogue"),
+    output:
+        metrics="<results>/{field}/{field}_validate_catalogue.metrics.json",
+        figure=report(
+            "<results>/{field}/{field}_validate_catalogue.png",
+            caption="../report/validate_catalogue.rst",
+            category="Validation",
+            subcategory="{field}",
+            labels={"what": "catalogue against the truth"},
+        ),
+    log:
+        "<logs>/validate_catalogue/{field}.log",
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        env=env_digest("jwst"),
+    shell:
+        '"$PIXIW" run --as-is -e jwst pureparallel validate_catalogue --field {wildcards.field} --truth {input.truth:q}'
+        " --mosaics {input.mosaics:q} --solution {input.solution:q} --catalogue {input.catalogue:q}"
+        " --photometry {input.photometry:q} --redshifts {input.redshifts:q} --metrics {output.metrics:q}"
+        " --figure {output.figure:q} &> {log:q}"

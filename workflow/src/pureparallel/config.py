@@ -65,6 +65,11 @@ class Field:
         return bool(self.exposures) and self.option("source") == "simulate"
 
     @property
+    def is_placed(self) -> bool:
+        """Whether its manifest tells where every raw exposure looked."""
+        return bool(self.exposures) and all(row["footprint"] for row in self.exposures.values())
+
+    @property
     def context(self) -> str:
         """Context of the reference files."""
         return crds_cache.CONTEXT if self.is_simulated else self.option("crds.context")

@@ -236,7 +236,8 @@ def sidecars(field: Field, _: Any) -> list[str]:
     if field.exposures:
         products += [f"{base}/{field.name}_pointing.fits", f"{base}/{field.name}_exposures.fits"]
     if field.image_filters:
-        products.append(f"{base}/{field.name}_align.fits")
+        files = ("align.fits", "detection.fits", "segm.fits", "cat.ecsv", "sources.ecsv", "photometry.fits", "photoz.fits")
+        products += [f"{base}/{field.name}_{file}" for file in files]
         products += of_filters("<results>/{field}/{field}_{filter}_mosaic.fits")(field, None)
     for chunk in field.chunks:
         products.append(f"{base}/msa_extract/{field.name}_{chunk}_spectra.fits")

@@ -20,7 +20,9 @@ from . import ROOT, __version__
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-DEPENDENCIES = ("numpy", "scipy", "astropy", "photutils", "jwst", "crds", "snowblind", "msaexp", "grizli", "eazy")
+DEPENDENCIES = (
+    "numpy", "scipy", "astropy", "photutils", "jwst", "crds", "snowblind", "msaexp", "grizli", "eazy", "astro-sedpy",
+)  # fmt: skip
 """Distributions whose versions a product records, where they are installed; the lock's digest covers the rest."""
 
 
