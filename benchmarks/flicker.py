@@ -22,8 +22,8 @@ RMS, SKY, FLUX = {"CLEAR": 1.15, "GR150R": 1.4, "GR150C": 1.4}, 0.1, 0.5
 """Bars: of the lines' rms over the floor, and of the changes in per cent."""
 
 HEAD = (
-    "exposure", "cleaned by", "line rms over floor", "stripes left over floor", "sky changed, %",
-    "compact flux changed, %", "CPU s",
+    "exposure", "cleaned by", "line rms over floor", "stripes left over floor", "mean sky off, %",
+    "of it by cleaning, %", "compact flux changed, %", "CPU s",
 )  # fmt: skip
 BAR_HEAD = ("exposure", "quantity", "bar", "mean", "worst", "met")
 NOTE = {
@@ -72,7 +72,7 @@ def cells(found: Found) -> list[list[str]]:
     rows = []
     for wheel, ways in found.items():
         for way, numbers in ways.items():
-            digits = {"literal": 2, "left": 2, "sky": 3, "flux": 2}
+            digits = {"literal": 2, "left": 2, "sky": 3, "moved": 3, "flux": 2}
             pairs = [
                 f"{mean(values):.{n}f}, {worst(values):.{n}f}" if values != [None] * len(values) else "-"
                 for values, n in ((numbers[key], n) for key, n in digits.items())
@@ -92,7 +92,7 @@ def bars(found: Found) -> list[list[str]]:
     for wheel, ways in found.items():
         ours = ways[OURS]
         judge(wheel, "line rms over floor", ours["literal"], RMS[wheel])
-        judge(wheel, "sky changed, %", ours["sky"], SKY)
+        judge(wheel, "sky changed by cleaning, %", ours["moved"], SKY)
         if wheel == "CLEAR":
             judge(wheel, "compact flux changed, %", ours["flux"], FLUX)
         for way, theirs in ways.items():

@@ -3,7 +3,8 @@
 ``flicker_scene.py <pixels> <seed> <wheel>...`` with wheels CLEAR, GR150R and GR150C writes flicker.json in the working
 folder. Each exposure is simulated twice, with 1/f noise and without, from the same random numbers. All ways start from
 the same ramps, calibrated and flagged as detector1 does it, and all are followed by the pipeline's own fit of slopes.
-What reference pixels leave, and put in, counts as left.
+What reference pixels leave, and put in, counts as left. They see the noise at the ends of a frame only, and so move the
+mean of the sky before any cleaning: what cleaning does to it is told apart, as "moved".
 """
 
 import inspect
@@ -184,6 +185,7 @@ def measure(scene: Scene) -> dict[str, Any]:
             "literal": rms(lines(rate - scene.truth, free)[0]) / floor,
             "left": rms(lines(change, usable)[0]) / floor,
             "sky": 100 * float(change[free].mean()) / scene.sky,
+            "moved": 100 * float((rate - rates["none"])[free].mean()) / scene.sky,
             "flux": 100 * float(np.median([change[b].sum() / scene.source[b].sum() for b in boxes])) if boxes else None,
             "cpu": cpu,
         }  # fmt: skip

@@ -6,11 +6,8 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-RMS = {"CLEAR": 1.15, "GR150R": 1.4}
-"""Rms of the lines over what the noise of their pixels allows, at most."""
-
-MARGIN = 1.15
-"""One seed is one draw: the benchmark has the exact bars, and three."""
+RMS = {"CLEAR": 1.15, "GR150R": 1.4, "GR150C": 1.4}
+"""Rms of the lines over what the noise of their pixels allows, at most; the benchmark has more than one seed."""
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +30,15 @@ def test_the_noise_is_there_and_nothing_else_makes_stripes(scene, wheel):
 @pytest.mark.parametrize("wheel", RMS)
 def test_lines_are_as_quiet_as_their_pixels_allow(scene, wheel):
     found = scene[wheel]["methods"]
-    assert found["pureparallel"]["literal"] < MARGIN * RMS[wheel]
-    assert found["pureparallel"]["left"] < found["none"]["left"]
+    assert found["pureparallel"]["literal"] < RMS[wheel]
+    assert found["pureparallel"]["left"] < 0.85 * found["none"]["left"]
 
 
 @pytest.mark.parametrize("wheel", RMS)
 def test_sky_and_sources_keep_their_light(scene, wheel):
     ours = scene[wheel]["methods"]["pureparallel"]
-    assert abs(ours["sky"]) < 0.15
+    assert abs(ours["sky"]) < 0.1
+    assert abs(ours["moved"]) < 0.1
     if wheel == "CLEAR":
         assert scene[wheel]["sources"] >= 8
         assert abs(ours["flux"]) < 0.5

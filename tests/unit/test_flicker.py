@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from pureparallel.core import flicker
 from pureparallel.core.flicker import Layout, clean, source_mask
-from pureparallel.core.noise_stream import Spectrum, Stream, expectation, fit_spectrum
+from pureparallel.core.noise_stream import Light, Spectrum, Stream, expectation, fit_spectrum
+from pureparallel.core.smooth_sky import Sky
 from pureparallel.simulate.effects import Flicker
 from pureparallel.simulate.effects import flicker as simulated_flicker
 from pureparallel.simulate.instrument import Frame
@@ -74,13 +75,13 @@ def scene(kind, seed=0):
 
 
 @pytest.mark.parametrize("kind", ["direct", "along", "across"])
-@pytest.mark.parametrize(("level", "most"), [(1.0, 1.1), (6.0, 1.9)])
+@pytest.mark.parametrize(("level", "most"), [(1.0, 0.9), (3.0, 1.6)])
 def test_stripes_are_removed_to_the_noise_and_the_sky_stays(kind, level, most):
     light, axis = scene(kind)
     quiet = ramp(SKY * template() + light, np.random.default_rng(1))
     noisy = quiet + stripes(2, level=level)
     before = rate_of(noisy) - rate_of(quiet)
-    found = run(noisy, dispersion_axis=axis)
+    found = run(noisy, dispersion_axis=axis, uneven=0.01)
     left = rate_of(noisy) - rate_of(quiet)
     sigma = np.std((rate_of(quiet) - SKY * template() - light)[light < 0.01])
     floor = sigma / np.sqrt((~found.sources).mean() * SIZE)
@@ -220,14 +221,54 @@ def test_amplifiers_help_each_other_where_they_share_noise():
     assert left[0] < 0.7 * left[1]
 
 
-def test_sky_without_templates_is_a_polynomial():
-    quiet = ramp(SKY * template(), np.random.default_rng(20))
-    noisy = quiet + stripes(21, level=4.0)
+def scattered(tilt, n=SIZE):
+    """A band of light over a slope, a tenth of the sky: smooth, and in no template."""
+    y, x = np.mgrid[:n, :n] / n - 0.5
+    return (0.1 * SKY * (0.7 + tilt * x + 0.8 * np.exp(-(((y - 0.2 * x - 0.1) / 1.2) ** 2)))).astype(np.float32)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("tilt", [1.0, -0.5])
+def test_light_that_no_template_has_is_not_taken_for_stripes(tilt, axis):
+    stray, light = scattered(tilt), traces(np.random.default_rng(33), axis)
+    quiet = ramp(SKY * template() + stray + light, np.random.default_rng(34))
+    noisy, plain, rigid = (quiet + stripes(35, level=1.0) for _ in range(3))
+    plain -= stray * TIME * np.arange(6)[:, None, None]
+    with_stray, without = run(noisy, dispersion_axis=axis), run(plain, dispersion_axis=axis)
+    unmodelled = run(rigid, dispersion_axis=axis, uneven=0.0)
+
+    def off(found):
+        return np.std((found.stripes - without.stripes).mean(axis=0))
+
+    assert off(unmodelled) > 1.5 * without.floor
+    assert off(with_stray) < min(0.4 * without.floor, 0.25 * off(unmodelled))
+
+
+def test_sky_without_templates_is_smooth():
+    quiet = ramp(SKY + scattered(1.0), np.random.default_rng(20))
+    noisy = quiet + stripes(21)
     before = column_rms(rate_of(noisy) - rate_of(quiet))
-    run(noisy, templates=None, degree=4)
+    found = run(noisy, templates=None)
     change = rate_of(noisy) - rate_of(quiet)
-    assert column_rms(change) < 0.5 * before
+    assert column_rms(change) < 0.65 * before
     assert abs(np.mean(change)) < 1e-3 * SKY
+    assert found.amplitudes == pytest.approx([1.07 * SKY], rel=0.05)
+
+
+def test_traces_along_the_lines_are_not_taken_for_stripes():
+    light = np.zeros((SIZE, SIZE), np.float32)
+    bump = 0.1 * (
+        0.1 + np.exp(-(((np.arange(SIZE) - 90) / 60) ** 2))
+    )  # two wide traces, nothing but light in their lines
+    light[:, 40:60] = light[:, 70:90] = bump[:, None]
+    alone, beside = (
+        run(ramp(SKY * template() + sky, np.random.default_rng(38)) + stripes(39, level=1.0), dispersion_axis=2)
+        for sky in (0, light)
+    )
+    change = beside.stripes - alone.stripes
+    assert abs(np.mean(change[:, 40:60])) < alone.floor
+    # nor is the sky lifted in the other lines, for the mean to stay
+    assert abs(np.mean(change[:, 100:])) < 2e-3 * SKY
 
 
 @pytest.mark.parametrize("ngroups", [2, 3, 4])
@@ -285,16 +326,59 @@ def test_expectation_is_that_of_the_gaussian_process():
     own, mean = (np.fft.irfft(root[:, None] ** 2 * np.fft.rfft(np.eye(n), axis=0), n, axis=0) for root in roots)
     average = np.full((amplifiers, amplifiers), 1 / amplifiers)
     covariance = np.kron(np.eye(amplifiers) - average, own) + np.kron(average, mean)
-    information = np.diag(weights.ravel())
-    direct = np.linalg.solve(
-        np.eye(amplifiers * n) + covariance @ information, covariance @ information @ series.ravel()
+    light = Light(rng.normal(0, 1, (3, amplifiers, n)), rng.normal(0, 1, (2, n)), rng.uniform(0.5, 3, (3, 2)))
+    light.deviation[1, 1] = 0
+    terms = (light.rows[:, None] * light.lines[None, :, None] * light.deviation[..., None, None]).reshape(6, -1)
+    total = covariance + terms.T @ terms
+    ratio = np.linalg.solve(
+        np.eye(amplifiers * n) + total @ np.diag(weights.ravel()), total @ (weights * series).ravel()
     )
-    np.testing.assert_allclose(expectation(series, weights, roots).ravel(), direct, atol=2e-3)
+    unexplained = (weights * (series - ratio.reshape(series.shape))).ravel()
+    noise, amplitudes, found = expectation(series, weights, roots, light, close=1e-9)
+    np.testing.assert_allclose(noise.ravel(), covariance @ unexplained, atol=1e-6)
+    np.testing.assert_allclose(amplitudes.ravel(), light.deviation.ravel() * (terms @ unexplained), atol=1e-6)
+    alone = np.linalg.solve(
+        np.eye(amplifiers * n) + covariance @ np.diag(weights.ravel()), covariance @ (weights * series).ravel()
+    )
+    np.testing.assert_allclose(expectation(series, weights, roots)[0].ravel(), alone, atol=2e-3)
+    again = expectation(series, weights, roots, light, found, close=1e-9)
+    np.testing.assert_allclose(again[0], noise, atol=1e-6)
 
 
+@pytest.mark.parametrize("layout", [Layout(-2, -1, 2), Layout(1, -2), Layout(2, 1, alternating=True)])
+def test_cells_of_the_sky_see_its_image(layout):
+    rng, shape = np.random.default_rng(29), (120, 70)
+    stream = Stream(shape, layout)
+    templates = rng.uniform(0.5, 1.5, (2, *shape)).astype(np.float32)
+    slope = (3 * templates[0] + templates[1] + rng.normal(0, 0.1, shape)).astype(np.float32)
+    sky = Sky.of(slope, np.ones(shape, bool), templates, 0.1, stream)
+    assert sky.guess == pytest.approx([3, 1], abs=0.05)
+    weight = rng.uniform(0, 1, shape).astype(np.float32)
+    number = stream.add(weight)
+    amplitudes = rng.normal(0, 1, sky.deviation.shape) * sky.deviation
+    change = sky.image(amplitudes) - sky.image(np.zeros_like(amplitudes))
+    seen = stream.add(weight * change) / np.where(number > 0, number, 1)
+    np.testing.assert_allclose(sky.light(weight, number).cells(amplitudes), seen, atol=1e-4)
+
+
+def test_smooth_light_has_the_spread_that_is_asked_for():
+    shape, rng = (300, 200), np.random.default_rng(40)
+    ones = np.ones((1, *shape), np.float32)
+    sky = Sky.of(5 * ones[0], ones[0] > 0, ones, 0.1, Stream(shape, Layout()))
+    draws = []
+    for _ in range(300):
+        amplitudes = rng.normal(0, 1, sky.deviation.shape) * sky.deviation
+        amplitudes[0] = 0
+        draws.append(sky.image(amplitudes)[::40, ::40] - 5)
+    assert np.std(draws) == pytest.approx(0.5, rel=0.1)
+    apart = np.mean([draw[0, 0] * draw[6, 4] for draw in draws]) / np.var(draws)
+    assert apart == pytest.approx(np.exp(-0.5 * (240**2 + 160**2) / 500**2), abs=0.12)
+
+
+@pytest.mark.parametrize("truth", [0.02, 5.0])
 @pytest.mark.parametrize("slope", [0.7, 1.0, 1.4])
-def test_spectrum_of_the_noise_is_found(slope):
-    rng, n, truth = np.random.default_rng(28), 4096, 0.02
+def test_spectrum_of_the_noise_is_found(slope, truth):
+    rng, n = np.random.default_rng(28), 4096
     white = rng.standard_normal((4, 1, n))
     root = Spectrum(0.0, truth, slope).roots(n, 1.0)[1]
     series = np.fft.irfft(np.fft.rfft(white) * root, n) + rng.normal(0, 0.5, white.shape)

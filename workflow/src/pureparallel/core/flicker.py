@@ -4,8 +4,9 @@ Groups have independent noise and share one image. What their stripes do to the 
 amplifier, the slope of the noise against time, and only this one has to be told apart from the sky, on pixels without
 sources. All the rest, what bends the ramps, shows in every pixel, sources included; and it tells how strong the noise
 is at which frequency. With that spectrum as the prior, stripes are estimated as the mean of a Gaussian process given
-the pixels, jointly with the amplitudes of the sky's templates: where few pixels are free of sources, the estimate leans
-on neighbours in time and on the other amplifiers, or shrinks towards zero, and no noise is put in.
+the pixels, jointly with the sky, which is templates and something smooth (`smooth_sky`): where few pixels are free of
+sources, the estimate leans on neighbours in time and on the other amplifiers, or shrinks towards zero, and no noise is
+put in.
 
 It belongs behind the corrections of bias, reference pixels, linearity and dark current, behind that of column jumps,
 and before slopes are fitted, because hits leave pixels with some groups only, and each group has stripes of its own. It
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from .noise_stream import Array, Image, Layout, Mask, Spectrum, Stream, expectation, fit_spectrum
+from .smooth_sky import Sky, spread
 
 __all__ = ["Cleaned", "Layout", "clean", "source_mask"]
 
@@ -44,13 +46,14 @@ TRACES = ((3, 0), (3, 0.25), (3, 1), (9, 1), (41, 1))
 """The same in dispersed images: pixels across the dispersion, and lengths of a trace along it."""
 
 GROW = 0.3
-"""Part of the threshold down to which sources are followed."""
+"""Part of the threshold above which a source's surroundings belong to it."""
+
+UNEVEN = (0.01, 0.1)
+"""Standard deviation of what is smooth and in no template, over the level of the sky: in direct images with a template,
+the flat field, and in all others. A tenth is what scattered light brings to the simulated dispersed sky."""
 
 PASSES = 3
 """Of masking sources, and fitting the sky and the stripes."""
-
-CROWDED = 0.2
-"""Part of a line that sources must leave: a line that is all source is rather a stripe."""
 
 OUTLYING = 2.5
 """Standard deviations from which on a cell counts less: sources that are too faint to be masked."""
@@ -98,7 +101,7 @@ class Cleaned:
 def clean(
     groups: Image, layout: Layout, *, group_time: float, gain: float, read_noise: float, bad: Mask,
     group_dq: NDArray[np.uint8] | None = None, templates: NDArray | None = None, dispersion_axis: int | None = None,
-    degree: int | None = None, clip: float = 5.0, threshold: float = 3.0, length: int = 80,
+    uneven: float | None = None, clip: float = 5.0, threshold: float = 3.0, length: int = 80,
 ) -> Cleaned:  # fmt: skip
     """Take 1/f noise out of a ramp, in place.
 
@@ -122,9 +125,9 @@ def clean(
         unknown: the flat field for a direct image, the background reference images for a dispersed one.
     dispersion_axis : int, optional
         1 if light is dispersed along x, 2 if along y; none for direct images.
-    degree : int, optional
-        Of a polynomial in x and y added to the templates; by default 3 if there are no templates, and none otherwise.
-        It takes the slowest stripes for sky.
+    uneven : float, optional
+        How much of the sky may be smooth and in no template, standard deviation over level: by default 0.01 for direct
+        images, and 0.1 for dispersed ones and where there are no templates.
     clip : float
         Standard deviations by which a step has to differ from the others of its pixel to be left out; it takes four
         groups to know.
@@ -148,7 +151,10 @@ def clean(
     ramp = _Ramp(groups, group_dq, bad, gain, read_noise, clip, stream)
     spectrum = _unbend(ramp, stream)
     slope, part = ramp.slope()
-    sky = _templates(templates, degree, slope.shape)
+    if uneven is None:
+        uneven = UNEVEN[templates is None or dispersion_axis is not None]
+    known = np.ones((1, *slope.shape)) if templates is None else np.nan_to_num(templates)
+    sky = Sky.of(slope, part > 0, known.astype(np.float32), uneven, stream)
     fit = _of_slope(slope, part, sky, spectrum, float(np.sum(ramp.times**2)), stream,
                     (dispersion_axis, length, threshold))  # fmt: skip
     stripes = stream.image(fit.stripes)
@@ -185,7 +191,7 @@ def source_mask(
 
     The image is smoothed by boxes, from the size of a point source to that of a halo or, for dispersed images, to the
     length of a trace: what is too faint for its pixels shows in the sum of them. What lies above the threshold is kept
-    with its surroundings above a part of it.
+    with its surroundings above a part of it, within half a box: farther, a stripe that meets a source would be one.
 
     Parameters
     ----------
@@ -211,36 +217,18 @@ def _detected(image: Image, good: Mask, boxes: list[tuple[float, float]], thresh
     mask = np.zeros_like(good)
     if not good[::2, ::2].any():
         return mask
-    sigma = _spread(image[::2, ::2][good[::2, ::2]])
+    sigma = spread(image[::2, ::2][good[::2, ::2]])
     # clipped, so that no pixel makes a source of its surroundings by itself
     flat = np.where(good, np.clip(image, -4 * sigma, 4 * sigma), 0).astype(np.float32)
     for box in boxes:
-        smooth = ndimage.uniform_filter(flat, [max(round(size), 3) for size in box], mode="nearest")
+        size = [max(round(side), 3) for side in box]
+        smooth = ndimage.uniform_filter(flat, size, mode="nearest")
         values = smooth[::2, ::2][good[::2, ::2]]
         smooth -= np.median(values)
-        unit = _spread(values)
-        labels, number = ndimage.label(smooth > GROW * threshold * unit)
-        keep = np.zeros(number + 1, bool)
-        keep[labels[smooth > threshold * unit]] = True
-        keep[0] = False
-        mask |= keep[labels]
+        unit = spread(values)
+        near = ndimage.maximum_filter(smooth > threshold * unit, size)
+        mask |= near & (smooth > GROW * threshold * unit)
     return mask
-
-
-def _spread(values: NDArray) -> float:
-    """Standard deviation, from the lower half, which sources leave alone."""
-    low, middle = np.quantile(values, [0.159, 0.5])
-    return float(middle - low)
-
-
-def _templates(templates: NDArray | None, degree: int | None, shape: tuple[int, ...]) -> Image:
-    """The sky's templates and polynomials, shape (k, ny, nx)."""
-    given = np.zeros((0, *shape), np.float32) if templates is None else np.nan_to_num(np.asarray(templates, np.float32))
-    if degree is None:
-        degree = 3 if templates is None else -1
-    y, x = (np.polynomial.legendre.legvander(np.linspace(-1, 1, n), max(degree, 0)).astype(np.float32) for n in shape)
-    terms = [np.outer(y[:, i], x[:, j]) for i in range(degree + 1) for j in range(degree + 1 - i)]
-    return np.concatenate([given, np.reshape(terms, (-1, *shape)).astype(np.float32)])
 
 
 class _Ramp:
@@ -336,7 +324,8 @@ def _unbend(ramp: _Ramp, stream: Stream) -> Spectrum | None:
     series = stream.without_rows(np.tensordot(modes.T, means, axes=1), keep_mean=True)
     inverse = weights / variance[:, None, None]
     spectrum = fit_spectrum(series, inverse, stream.length)
-    found = expectation(series, inverse, spectrum.roots(stream.padded, 1.0))
+    roots = spectrum.roots(stream.padded, 1.0)
+    found = np.stack([expectation(*one, roots)[0] for one in zip(series, inverse, strict=True)])
     for group, of_group in zip(ramp.groups, np.tensordot(modes, found, axes=1), strict=True):
         group -= stream.image(of_group)
     return spectrum
@@ -356,60 +345,40 @@ class _Fit:
 
 
 def _of_slope(
-    slope: Image, part: Image, templates: Image, spectrum: Spectrum | None, leverage: float, stream: Stream,
+    slope: Image, part: Image, sky: Sky, spectrum: Spectrum | None, leverage: float, stream: Stream,
     detection: tuple[int | None, int, float],
 ) -> _Fit:  # fmt: skip
-    """Fit the sky and the stripes of the slope together, masking sources better and better.
+    """Find the sky and the stripes of the slope together, masking sources better and better.
+
+    Lines that are all source have no say: their neighbours tell what to expect in them. Were they taken for stripes,
+    traces along the lines would go with these, and the sky beside would be lifted for it, the mean being kept.
 
     `leverage` is the factor by which a slope's variance is smaller than a group's.
     """
     axis, length, threshold = detection
-    good = (part > 0) & templates.any(axis=0)
-    stripes, trust = np.zeros_like(slope), np.ones(1)
-    amplitudes = _first_guess(slope, good, templates)
+    good, amplitudes = sky.good, np.zeros_like(sky.deviation)
+    first = background = sky.image(amplitudes)
+    stripes, trust, found = np.zeros_like(slope), np.ones(1), None
     prior = spectrum or Spectrum(0.0, 0.0, 1.0)
     for turn in range(PASSES):
-        sky = np.tensordot(amplitudes.astype(np.float32), templates, axes=1)
-        rest = (slope - sky - stripes) * np.sqrt(part)
-        sources = _detected(rest, good, [(3, 3)], threshold)
+        rest = (slope - background - stripes) * np.sqrt(part)
         if turn:
-            every = source_mask(rest, ~good, axis, threshold=threshold, length=length)
-            sources = np.where(stream.crowded(good, every, CROWDED), sources, every)
+            sources = source_mask(rest, ~good, axis, threshold=threshold, length=length)
+        else:  # before any are found, stripes look like traces
+            sources = _detected(rest, good, [(3, 3)], threshold)
         used = good & ~sources
-        sigma = _spread(rest[::2, ::2][used[::2, ::2]]) if used[::2, ::2].any() else 1.0
+        sigma = spread(rest[::2, ::2][used[::2, ::2]]) if used[::2, ::2].any() else 1.0
         weight = np.where(used, part, 0)
         number = stream.add(weight)
-        cells = np.stack([stream.add(image * weight) for image in (slope, *templates)]) / np.where(
-            number > 0, number, 1
-        )
+        light = sky.light(weight, number)
+        cells = stream.add((slope - first) * weight) / np.where(number > 0, number, 1)
         weights = number / sigma**2 * trust
         if spectrum is None:
-            remainder = cells[0] - np.tensordot(amplitudes, cells[1:], axes=1)
-            prior = fit_spectrum(remainder[None], weights[None] / leverage, stream.length)
+            prior = fit_spectrum((cells - light.cells(amplitudes))[None], weights[None] / leverage, stream.length)
         roots = prior.roots(stream.padded, 1 / leverage)
-        # generalised least squares: the noise's expectation given each template is what the template may not claim
-        left = weights * (cells - expectation(cells, weights, roots))
-        normal = np.tensordot(cells[1:], left, axes=((1, 2), (1, 2)))
-        amplitudes = np.linalg.lstsq(normal[:, 1:], normal[:, 0], rcond=1e-10)[0]
-        remainder = cells[0] - np.tensordot(amplitudes, cells[1:], axes=1)
-        noise = expectation(remainder, weights, roots)
-        pull = np.abs(remainder - noise) * np.sqrt(number) / sigma
+        noise, amplitudes, found = expectation(cells, weights, roots, light, found, close=1e-6)
+        pull = np.abs(cells - light.cells(amplitudes) - noise) * np.sqrt(number) / sigma
         trust = 1 / np.maximum(1, pull / OUTLYING)
         series = stream.without_rows(noise, keep_mean=False)
-        stripes = stream.image(series)
-    sky = np.tensordot(amplitudes.astype(np.float32), templates, axes=1)
-    return _Fit(series, sky, sources, used, amplitudes, sigma, prior)
-
-
-def _first_guess(slope: Image, good: Mask, templates: Image) -> Array:
-    """Amplitudes of the sky by least squares, sources clipped."""
-    pixels = good[::3, ::3]
-    design, values = templates[:, ::3, ::3][:, pixels].T.astype(float), slope[::3, ::3][pixels]
-    found, keep = np.zeros(len(templates)), np.ones(len(values), bool)
-    for _ in range(6):
-        if not keep.any():
-            break
-        found = np.linalg.lstsq(design[keep], values[keep], rcond=None)[0]
-        rest = values - design @ found
-        keep = np.abs(rest - np.median(rest[keep])) <= 2.5 * _spread(rest[keep])
-    return found
+        stripes, background = stream.image(series), sky.image(amplitudes)
+    return _Fit(series, background, sources, used, sky.guess + amplitudes[: len(sky.guess), 0], sigma, prior)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, optimize
+from scipy.sparse import linalg
 
 Array = NDArray[np.float64]
 Image = NDArray[np.float32]
@@ -17,6 +18,9 @@ Mask = NDArray[np.bool_]
 
 CELL = 64
 """Pixels of the fast axis that share an estimate: finer, and there is nothing but the pixels' own noise to see."""
+
+STEPS = 400
+"""Of the search for the expectation, at most."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,11 @@ class Stream:
 
     def __init__(self, shape: tuple[int, int], layout: Layout) -> None:
         self.layout, self._transposed = layout, abs(layout.fast_axis) == 1
-        fast, self.lines = shape[::-1] if self._transposed else shape
-        self.amplifiers, rest = layout.amplifiers, fast % layout.amplifiers
+        self.fast, self.lines = shape[::-1] if self._transposed else shape
+        self.amplifiers, rest = layout.amplifiers, self.fast % layout.amplifiers
         if rest:
-            raise ValueError(f"{fast} pixels of the fast axis do not divide into {self.amplifiers} amplifiers")
-        row = np.arange(fast // self.amplifiers)
+            raise ValueError(f"{self.fast} pixels of the fast axis do not divide into {self.amplifiers} amplifiers")
+        row = np.arange(self.fast // self.amplifiers)
         self.cells = max(round(row.size / CELL), 1)
         member = row * self.cells // row.size == np.arange(self.cells)[:, None]
         centres = member @ row / member.sum(axis=1)
@@ -71,8 +75,18 @@ class Stream:
     def image(self, series: Array) -> Image:
         """A series as an image, interpolated along the lines."""
         cells = self._turned(self._folded(series).transpose(0, 2, 1))
-        image = (self._spread @ cells.astype(np.float32)).reshape(-1, self.lines)
+        return self.upright((self._spread @ cells.astype(np.float32)).reshape(-1, self.lines))
+
+    def upright(self, image: NDArray) -> NDArray:
+        """An image whose lines run along its first axis, as the detector's images have them."""
         return image.T if self._transposed else image
+
+    def of_lines(self, values: NDArray) -> Array:
+        """Numbers of the lines, shape (..., lines), as series of shape (..., padded): all cells of a line are alike."""
+        series = np.zeros((*values.shape[:-1], self.padded))
+        in_order = values[..., ::-1] if self.layout.slow_axis < 0 else values
+        series[..., : self.length] = np.repeat(in_order, self.cells, axis=-1)
+        return series
 
     def by_line(self, series: Array) -> Array:
         """Sum of each line's cells, shape (..., amplifiers, lines)."""
@@ -86,13 +100,6 @@ class Stream:
             common = common - common.mean(axis=-1, keepdims=True)
         out[..., : self.length] = (cells - common).reshape(*series.shape[:-1], self.length)
         return out
-
-    def crowded(self, good: Mask, sources: Mask, least: float) -> Mask:
-        """Lines of which sources leave less than a part, as an image."""
-        free, total = (self._rows(m).sum(axis=1, keepdims=True) for m in (good & ~sources, good))
-        image = np.broadcast_to(free < least * total, (self.amplifiers, self._sum.shape[1], self.lines))
-        image = image.reshape(-1, self.lines)
-        return image.T if self._transposed else image
 
     def moved(self, rest: Image, valid: Mask) -> Mask:
         """Rows along the slow axis whose mean is far from the others', to be broadcast."""
@@ -149,54 +156,134 @@ class Spectrum:
         return float(np.sqrt(((amplifiers - 1) * self.own + self.mean) / amplifiers * shape))
 
 
-def expectation(series: Array, weights: Array, roots: tuple[Array, Array]) -> Array:
-    """The noise to be expected behind measurements of it: the mean of a Gaussian process.
+@dataclass(frozen=True)
+class Light:
+    """What else than noise is in the cells: sums of products of a series and of factors of its lines.
+
+    Attributes
+    ----------
+    rows : ndarray, shape (r, amplifiers, n)
+    lines : ndarray, shape (j, n)
+    deviation : ndarray, shape (r, j)
+        Standard deviation of each product's amplitude, which is 0 in the mean; products with 0 are left out.
+    """
+
+    rows: Array
+    lines: Array
+    deviation: Array
+
+    @classmethod
+    def none(cls, shape: tuple[int, ...]) -> "Light":
+        """No light in series of a shape."""
+        return cls(np.zeros((0, *shape)), np.zeros((0, shape[-1])), np.zeros((0, 0)))
+
+    @property
+    def terms(self) -> tuple[NDArray[np.intp], ...]:
+        """Row and factor of each product that there is."""
+        return np.nonzero(self.deviation)
+
+    def amplitudes(self, unknowns: Array) -> Array:
+        """The products' amplitudes, shape (r, j), of these in their standard deviations."""
+        amplitudes = np.zeros_like(self.deviation)
+        amplitudes[self.terms] = unknowns * self.deviation[self.terms]
+        return amplitudes
+
+    def cells(self, amplitudes: Array) -> Array:
+        """The light of amplitudes of shape (r, j), shape (amplifiers, n)."""
+        return np.einsum("ran,rn->an", self.rows, amplitudes @ self.lines)
+
+    def products(self, series: Array) -> Array:
+        """Scalar products of a series with each term in units of its standard deviation: the transpose of `cells`."""
+        return ((np.einsum("ran,an->rn", self.rows, series) @ self.lines.T) * self.deviation)[self.terms]
+
+    def information(self, weights: Array) -> Array:
+        """Scalar products of each term with each other, weighted."""
+        row, line = self.terms
+        rows = np.einsum("ran,an,san->rsn", self.rows, weights, self.rows, optimize=True)
+        lines = self.lines[:, None] * self.lines
+        found = np.tensordot(rows, lines, axes=(-1, -1))[row[:, None], row, line[:, None], line]
+        return found * np.multiply.outer(self.deviation[self.terms], self.deviation[self.terms])
+
+
+class _Unknowns:
+    """Noise and light as one vector, each number in units of its standard deviation: spectra first, the light last."""
+
+    def __init__(self, shape: tuple[int, ...], roots: tuple[Array, Array], light: Light) -> None:
+        self.shape, self.roots, self.light = shape, roots, light
+        n = shape[-1]
+        double = np.full(n // 2 + 1, 2.0)  # frequencies stand for pairs, but the first, and the last of an even number
+        double[[0, -1] if n % 2 == 0 else [0]] = 1
+        self.unit = np.sqrt(double / n)  # with it, scalar products of spectra are those of their series
+        self.size = 2 * shape[0] * double.size + light.terms[0].size
+
+    def parts(self, vector: Array) -> tuple[NDArray, Array]:
+        """The noise's spectra, shape (amplifiers, frequencies), and the light's unknowns."""
+        end = self.size - self.light.terms[0].size
+        return vector[:end].view(complex).reshape(self.shape[0], -1), vector[end:]
+
+    def cells(self, vector: Array) -> tuple[Array, Array]:
+        """The noise and the light that they are, of shape (amplifiers, n) each."""
+        spectra, unknowns = self.parts(vector)
+        noise = fft.irfft(_split(spectra, *(root / self.unit for root in self.roots)), self.shape[-1])
+        return noise, self.light.cells(self.light.amplitudes(unknowns))
+
+    def back(self, cells: Array) -> Array:
+        """The transpose of the sum of what `cells` gives."""
+        spectra = _split(fft.rfft(cells), *(root * self.unit for root in self.roots))
+        return np.append(spectra.ravel().view(float), self.light.products(cells))
+
+
+def _split(spectra: NDArray, own: Array, mean: Array) -> NDArray:
+    """One factor for the deviations of the amplifiers from their mean, another for the mean."""
+    return spectra * own + spectra.mean(axis=-2, keepdims=True) * (mean - own)
+
+
+def expectation(
+    series: Array, weights: Array, roots: tuple[Array, Array], light: Light | None = None, start: Array | None = None,
+    *, close: float = 1e-4,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """The noise and the light to be expected behind measurements of their sum: the mean of a Gaussian process.
 
     Parameters
     ----------
-    series : ndarray, shape (..., amplifiers, n)
-    weights : ndarray, shape (..., amplifiers, n)
+    series : ndarray, shape (amplifiers, n)
+    weights : ndarray, shape (amplifiers, n)
         Inverse variances of the measurements, 0 where there is none.
     roots : tuple of ndarray
         `Spectrum.roots`.
+    light : Light, optional
+    start : ndarray, optional
+        What was found before, from similar measurements: the search begins there.
+    close : float
+        Residual of the equations over their right side at which the search ends. Slow noise and light are hard to tell
+        apart, and take 1e-6.
 
     Returns
     -------
-    ndarray, shape (..., amplifiers, n)
+    noise : ndarray, shape (amplifiers, n)
+    amplitudes : ndarray, shape (r, j)
+        Of the light's products.
+    found : ndarray
+        Both, as a start for the next time.
     """
-    n = series.shape[-1]
-    double = np.full(n // 2 + 1, 2.0)  # frequencies stand for pairs, but the first, and the last of an even number
-    double[[0, -1] if n % 2 == 0 else [0]] = 1
-    level = weights.mean(axis=(-1, -2), keepdims=True)
-    near = [1 / (1 + level * root**2) for root in roots]
+    light = Light.none(series.shape) if light is None else light
+    unknowns = _Unknowns(series.shape, roots, light)
 
-    def split(spectra: NDArray, own: Array, mean: Array) -> NDArray:
-        """One factor for the deviations of the amplifiers from their mean, another for the mean."""
-        return spectra * own + spectra.mean(axis=-2, keepdims=True) * (mean - own)
+    # with S the root of the covariance and W the weights: (1 + S' W S) u = S' W y; the expectation is S u
+    def informed(vector: Array) -> Array:
+        return vector + unknowns.back(weights * sum(unknowns.cells(vector)))
 
-    def weighed(spectra: NDArray) -> NDArray:
-        return split(fft.rfft(weights * fft.irfft(split(spectra, *roots), n)), *roots)
+    # nearly so: with even weights, and noise and light each as if it were alone
+    near = [1 / (1 + weights.mean() * root**2) for root in roots]
+    alone = np.linalg.inv(np.eye(light.terms[0].size) + light.information(weights))
 
-    def dot(a: NDArray, b: NDArray) -> Array:
-        return np.sum((a.real * b.real + a.imag * b.imag) * double, axis=(-1, -2), keepdims=True)
+    def solved(vector: Array) -> Array:
+        spectra, of_light = unknowns.parts(vector)
+        return np.append(_split(spectra, *near).ravel().view(float), alone @ of_light)
 
-    # with S the covariance's root and W the weights: (1 + S W S) u = S W y, by conjugate gradients; the noise is S u
-    residual = split(fft.rfft(weights * series), *roots)
-    u, tiny = np.zeros_like(residual), np.finfo(float).tiny
-    step = ahead = split(residual, *near)
-    square = dot(residual, ahead)
-    target = 1e-9 * square
-    for _ in range(100):
-        if np.all(square <= target):
-            break
-        moved = step + weighed(step)
-        length = square / np.maximum(dot(step, moved), tiny)
-        u += length * step
-        residual -= length * moved
-        ahead = split(residual, *near)
-        square, before = dot(residual, ahead), square
-        step = ahead + square / np.maximum(before, tiny) * step
-    return fft.irfft(split(u, *roots), n)
+    system, inverse = (linalg.LinearOperator(2 * (unknowns.size,), f, dtype=float) for f in (informed, solved))
+    found, _ = linalg.cg(system, unknowns.back(weights * series), start, rtol=close, maxiter=STEPS, M=inverse)
+    return unknowns.cells(found)[0], light.amplitudes(unknowns.parts(found)[1]), found
 
 
 def fit_spectrum(series: Array, weights: Array, length: int) -> Spectrum:
@@ -232,7 +319,9 @@ def fit_spectrum(series: Array, weights: Array, length: int) -> Spectrum:
         return total
 
     kinds = min(amplifiers, 2)
-    start = np.array([1.0, 0.0] + [3.0] * kinds)
+    low = slice(0, number.size // 3)
+    logs = [np.log(np.maximum(np.median(power[low] * frequency[low]) / white, 1.0)) for power in binned[:kinds]]
+    start = np.array([1.0, 0.0, *logs])
     bounds = [(0.3, 2.0), (-1.0, 1.0)] + [(-10.0, 25.0)] * kinds
     slope, _, *logs = optimize.minimize(cost, start, bounds=bounds, method="L-BFGS-B").x
     found = [float(white * np.exp(log) * n**-slope) for log in logs]
