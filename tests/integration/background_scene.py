@@ -76,7 +76,7 @@ def prepare() -> None:
 
     detector1(
         uncal=[FOLDER / f"{name}_uncal.fits" for name in (EMPTY, BRIGHT, CROWDED)],
-        references=FOLDER / "crds", context=CONTEXT, rates=FOLDER / "rates", figures=FOLDER / "figures1",
+        references=FOLDER / "crds", rates=FOLDER / "rates", figures=FOLDER / "figures1",
     )  # fmt: skip
     for name in (UNUSED, DISPERSED, SHAPELESS):
         for ending in ("_rate.fits", ".metrics.json"):
@@ -105,7 +105,7 @@ def calibrate() -> dict:
 
     image2(
         rates=FOLDER / "rates", masks=FOLDER / "masks", exposures=FOLDER / "exposures.fits",
-        references=FOLDER / "crds", context=CONTEXT, calibrated=FOLDER / "image2", causes=["PERSISTENCE"],
+        references=FOLDER / "crds", calibrated=FOLDER / "image2", causes=["PERSISTENCE"],
     )  # fmt: skip
     background_image(
         calibrated=FOLDER / "image2", subtracted=FOLDER / "background", figures=FOLDER / "figures"

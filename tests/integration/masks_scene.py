@@ -93,7 +93,7 @@ def reduce() -> None:
     for chunk in ("other", "own"):
         detector1(
             uncal=[FOLDER / f"{name}_uncal.fits" for name, plan in PLAN.items() if plan[0] == chunk],
-            references=FOLDER / "crds", context="jwst_0001.pmap", rates=FOLDER / chunk, figures=FOLDER / "figures1",
+            references=FOLDER / "crds", rates=FOLDER / chunk, figures=FOLDER / "figures1",
         )  # fmt: skip
     (FOLDER / "own" / f"{FAILED}.metrics.json").write_text(json.dumps({"name": FAILED, "reason": "all counts are 7"}))
     (FOLDER / "nis_wisp.reg").write_text(f'icrs\ncircle({CENTRE[0]}, {CENTRE[1]}, 0.5") # text={{wisp}}\n')

@@ -200,7 +200,9 @@ def test_short_ramps_are_reduced(root, run_in, tmp_path):
 
 def test_a_wrong_context_stops_the_step_at_once(field, run_in, tmp_path):
     arguments = command(field, sorted(field.glob("*_uncal.fits")), tmp_path / "out")
-    arguments[arguments.index("jwst_0001.pmap")] = "jwst_0002.pmap"
+    record = tmp_path / "record.json"
+    record.write_text(json.dumps({"context": "jwst_0002.pmap", "root": str(field / "crds"), "files": {}}))
+    arguments[arguments.index(field / "crds")] = record
     done = run_in("jwst", *arguments, cwd=tmp_path, check=False)
     assert done.returncode == 1
     assert "jwst_0002.pmap is missing; choose a context that the cache holds" in done.stderr

@@ -112,14 +112,14 @@ def test_images_of_stars_can_be_given(scene):
     for filter in FILTERS:
         with fits.open(folder / "auto_photometry.fits") as hdus:
             image = hdus[f"PSF_{filter}"]
-            fits.PrimaryHDU(image.data, image.header).writeto(folder / f"star_{filter}.fits")
+            fits.PrimaryHDU(image.data, image.header).writeto(folder / f"star_{filter}.fits", checksum=True)
     paths = [f"star_{filter}.fits" for filter in FILTERS]
     measure("given", "--psf-files", *paths)
     assert {one["psf"] for one in metrics(folder, "given").values()} == {"file"}
     one, other = (Table.read(folder / f"{name}_photometry.fits", "PHOTOMETRY") for name in ("auto", "given"))
     for filter in FILTERS:
         np.testing.assert_allclose(one[f"flux_{filter}"], other[f"flux_{filter}"], rtol=1e-4)
-    fits.PrimaryHDU(np.ones((5, 5)), fits.getheader(folder / paths[0])).writeto(folder / "wrong.fits")
+    fits.PrimaryHDU(np.ones((5, 5)), fits.getheader(folder / paths[0])).writeto(folder / "wrong.fits", checksum=True)
     refused = measure("wrong", "--psf-files", "wrong.fits", check=False)
     assert refused.returncode == 1 and "the part of the light that it holds" in refused.stderr
     assert "Traceback" not in refused.stderr

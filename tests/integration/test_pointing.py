@@ -58,7 +58,7 @@ def attitudes(path, **columns):
 
 def run(run_in, demo, tmp_path, *arguments, check=True):
     return run_in(
-        "jwst", "pureparallel", "pointing", "--field", "sim-niriss", "--rates", demo / RESULTS / "detector1/0001",
+        "jwst", "pureparallel", "pointing", "--field", "sim-niriss", "--rates", demo / RESULTS / "detector1/F115W-image-0001",
         "--table", tmp_path / "p.fits", "--figure", tmp_path / "p.png", "--metrics", tmp_path / "p.json", *arguments,
         cwd=tmp_path, check=check,
     )  # fmt: skip
@@ -66,7 +66,7 @@ def run(run_in, demo, tmp_path, *arguments, check=True):
 
 def test_the_guiders_own_attitudes_are_preferred_where_they_cover_an_exposure(demo, table, tmp_path, run_in):
     first = table[0]
-    sky = fits.getheader(demo / RESULTS / "detector1/0001" / f"{first['exposure']}_rate.fits", "SCI")
+    sky = fits.getheader(demo / RESULTS / "detector1/F115W-image-0001" / f"{first['exposure']}_rate.fits", "SCI")
     log = attitudes(
         tmp_path / "log.ecsv", start=first["start"], end=first["start"] + 0.003,
         ra_v1=sky["RA_V1"], dec_v1=sky["DEC_V1"] + 0.5 / 3600, pa_v3=sky["PA_V3"],

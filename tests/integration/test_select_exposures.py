@@ -43,7 +43,7 @@ def test_the_users_choice_and_failures_are_rows_with_a_reason(demo, tmp_path, ru
         shutil.copytree(demo / RESULTS / part, folder / part, ignore=shutil.ignore_patterns("*.jpg"))
     shutil.copy(demo / RESULTS / "sim-niriss_pointing.fits", folder)
     failed, left_out = "jw09999001001_02101_00001_nis", "jw09999001001_02101_00002_nis"
-    path = folder / "detector1/0001" / f"{failed}.metrics.json"
+    path = folder / "detector1/F200W-image-0001" / f"{failed}.metrics.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"reason": "the file is truncated"}))
     select(run_in, folder, "--exclude", left_out, "--no-exclude-scattered")
     table = read(folder / "e.fits")

@@ -198,14 +198,16 @@ def test_the_whole_detector_from_nothing_to_its_rates(root, tmp_path, run_in):
     run_in(
         "default", "python", "-m", "pureparallel.launch", "--snakefile", root / "workflow" / "Snakefile",
         "--directory", tmp_path, "--cores", 2, "--benchmark-extended", "--config", "fields=[sim-niriss-full]",
-        "detector1={chunk: 2}", "--", "results/sim-niriss-full/detector1/0001", cwd=root,
+        "detector1={chunk: 1}", "--",
+        *(f"results/sim-niriss-full/detector1/F200W-{mode}-0001" for mode in ("image", "wfss")), cwd=root,
     )  # fmt: skip
     folder = tmp_path / "results" / "sim-niriss-full"
     for name in ("jw09998001001_02101_00001_nis", "jw09998001001_02101_00002_nis"):
         assert fits.getheader(folder / "uncal" / f"{name}_uncal.fits")["SUBARRAY"] == "FULL"
-        assert json.loads((folder / "detector1/0001" / f"{name}.metrics.json").read_text())["reason"] == ""
+        (path,) = (folder / "detector1").glob(f"*/{name}.metrics.json")
+        assert json.loads(path.read_text())["reason"] == ""
         true = ramp.read_truth(folder / "truth" / f"{name}_truth.fits")
-        with fits.open(folder / "detector1/0001" / f"{name}_rate.fits") as rate:
+        with fits.open(path.with_name(f"{name}_rate.fits")) as rate:
             assert rate["SCI"].data.shape == (2048, 2048)
             reference = rate["DQ"].data & 2**31 != 0
             good = (rate["DQ"].data & 1 == 0) & ~reference

@@ -45,7 +45,7 @@ def mosaics() -> None:
 
 def photometry(table: Table, kept: np.ndarray, ra: np.ndarray, dec: np.ndarray, rng: np.random.Generator) -> Table:
     """Fluxes of what is kept and of what is false."""
-    made = Table({"id": np.arange(1, len(ra) + 1), "ra": ra, "dec": dec})
+    made = Table({"id": np.arange(1, len(ra) + 1), "ra": ra, "dec": dec, "scale_err": np.zeros(len(ra))})
     for name, (factor, scatter) in FILTERS.items():
         true = np.append(10 ** (-0.4 * (np.asarray(table[f"mag_{name}"])[kept] - 23.9)), np.full(FALSE, 0.5))
         error = np.hypot(0.02, 0.01 * true)

@@ -56,10 +56,10 @@ rule references:
         code=code("references"),
     output:
         record="<results>/{field}/{field}_references.json",
-    wildcard_constraints:
-        field=from_source("files", "mast"),
     log:
         "<logs>/references/{field}.log",
+    wildcard_constraints:
+        field=from_source("files", "mast"),
     localrule: True
     resources:
         mem_mb=growing(2000),

@@ -32,7 +32,7 @@ try:
     FIELDS = configuration.load(config, fields_folder(), where=" + ".join(map(str, workflow.configfiles)))
 except UserError as error:
     raise WorkflowError(str(error)) from None
-NEIGHBOURS = products.Neighbours(FIELDS)
+NEIGHBOURS = products.neighbours(FIELDS)
 
 
 def field_of(wildcards):
@@ -75,14 +75,6 @@ def option(path):
 def flags(section, *without):
     """All options of a rule as the flags of its command, without some; `chunk` is the workflow's own."""
     return lambda wildcards: names.flags(field_of(wildcards).options[section], without=("chunk", *without))
-
-
-def behind(*sections):
-    """Options of the steps behind a table of the whole field, which is an `ancient` input.
-
-    Such a table is new whenever an exposure is: that makes nothing new of the others. What else it rests on does.
-    """
-    return lambda wildcards: {name: field_of(wildcards).options[name] for name in sections}
 
 
 def aside(function):
@@ -128,16 +120,15 @@ def in_checkout(*parts):
     return local(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
-def code(*steps):
-    """The source files of steps as an input: Snakemake tracks no imported modules. Touching one re-runs nothing."""
+def code(step):
+    """The source files of a step as an input: Snakemake tracks no imported modules. Touching one re-runs nothing."""
     package = ROOT / "workflow" / "src" / "pureparallel"
-    paths = sorted({path for step in steps for path in source_files(step, package)})
-    return [in_checkout(path.relative_to(ROOT)) for path in paths]
+    return [in_checkout(path.relative_to(ROOT)) for path in source_files(step, package)]
 
 
-def env_digest(*envs):
-    """Digests of environments' locks for `params`: a changed lock re-runs what ran in it, and says why."""
-    return " ".join(DIGESTS[env] for env in envs)
+def env_digest(env):
+    """Digest of an environment's lock for `params`: a changed lock re-runs what ran in it, and says why."""
+    return DIGESTS[env]
 
 
 def growing(base, per_mb=0.0):

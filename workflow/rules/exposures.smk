@@ -38,9 +38,8 @@ rule detector1:
 rule persistence:
     input:
         rates="<results>/{field}/detector1/{chunk}",
-        # all that precede, but for those that this job's own do not depend on
-        earlier=ancient(of_job(NEIGHBOURS.folders)),
-        code=code("persistence", "detector1"),
+        earlier=of_job(NEIGHBOURS),
+        code=code("persistence"),
     output:
         afterglow=directory("<results>/{field}/persistence/{chunk}"),
     log:
@@ -52,8 +51,6 @@ rule persistence:
         runtime=growing(20),
     params:
         options=flags("persistence"),
-        behind=behind("detector1"),
-        exposures=of_job(NEIGHBOURS.exposures),
         env=env_digest("jwst"),
     shell:
         '"$PIXIW" run --as-is -e jwst pureparallel persistence --rates {input.rates:q} --earlier {input.earlier:q}'

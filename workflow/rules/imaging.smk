@@ -5,10 +5,10 @@ rule image2:
     input:
         rates="<results>/{field}/detector1/{chunk}",
         masks="<results>/{field}/mask_artifacts/{chunk}",
-        exposures=ancient("<results>/{field}/{field}_exposures.fits"),
+        exposures="<results>/{field}/{field}_exposures.fits",
         references="<results>/{field}/{field}_references.json",
         cache=of_job(products.cache),
-        code=code("image2", "select_exposures", "pointing"),
+        code=code("image2"),
     output:
         calibrated=directory("<results>/{field}/image2/{chunk}"),
     log:
@@ -20,8 +20,7 @@ rule image2:
         runtime=growing(20),
     params:
         options=flags("image2"),
-        behind=behind("pointing", "select_exposures"),
-        env=env_digest("jwst", "default"),
+        env=env_digest("jwst"),
     shell:
         '"$PIXIW" run --as-is -e jwst pureparallel image2 --rates {input.rates:q} --masks {input.masks:q}'
         " --exposures {input.exposures:q} --references {input.references:q}"

@@ -4,10 +4,8 @@
 rule mosaic:
     input:
         images=of_job(products.images),
-        solution=ancient("<results>/{field}/{field}_align.fits"),
-        gaia=of_job(products.gaia),
-        catalogue=of_job(products.files_of("align.catalogue")),
-        code=code("mosaic", "align", "pointing"),
+        solution="<results>/{field}/{field}_align.fits",
+        code=code("mosaic"),
     output:
         image="<results>/{field}/{field}_{filter}_mosaic.fits",
         lineage="<results>/{field}/{field}_{filter}_mosaic.prov.json",
@@ -30,7 +28,6 @@ rule mosaic:
     params:
         options=flags("mosaic", "centre", "size"),
         plane=of_job(products.plane),
-        behind=behind("pointing", "align"),
         env=env_digest("jwst"),
     shell:
         '"$PIXIW" run --as-is -e jwst pureparallel mosaic --field {wildcards.field} --filter {wildcards.filter}'

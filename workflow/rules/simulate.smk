@@ -7,12 +7,12 @@ rule simulate_references:
     output:
         references=directory("<results>/{field}/references"),
         record="<results>/{field}/{field}_references.json",
-    wildcard_constraints:
-        field=from_source("simulate"),
     log:
         "<logs>/simulate_references/{field}.log",
     benchmark:
         "<benchmarks>/simulate_references/{field}.jsonl"
+    wildcard_constraints:
+        field=from_source("simulate"),
     resources:
         mem_mb=growing(4000),
         runtime=growing(15),
@@ -78,12 +78,12 @@ rule simulate_exposure:
             subcategory="{field}",
             labels={"what": "{exposure}"},
         ),
-    wildcard_constraints:
-        field=from_source("simulate"),
     log:
         "<logs>/simulate_exposure/{field}_{exposure}.log",
     benchmark:
         "<benchmarks>/simulate_exposure/{field}_{exposure}.jsonl"
+    wildcard_constraints:
+        field=from_source("simulate"),
     resources:
         mem_mb=growing(3000),
         runtime=growing(10),

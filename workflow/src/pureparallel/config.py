@@ -116,6 +116,11 @@ class Field:
         return {name: chunk for name, chunk in self.exposure_chunks.items() if "-image-" in name}
 
     @cached_property
+    def wfss_chunks(self) -> dict[str, list[str]]:
+        """Those of dispersed exposures."""
+        return {name: chunk for name, chunk in self.exposure_chunks.items() if "-wfss-" in name}
+
+    @cached_property
     def slitlet(self) -> dict[str, Mapping[str, str]]:
         """Rows of the slitlets by file name."""
         return {names.slitlet_file(row): row for row in self.rows("nirspec_msa")}

@@ -111,8 +111,7 @@ NIRISS_PIXEL = 0.0656
 def plane(field: Field, _: Any) -> str:
     """Tangent point and size of the mosaics as flags; empty where no footprints are known before the data.
 
-    They grow in steps of 10 arcsec, so that a new exposure amid the others leaves the other filters' mosaics as they
-    are.
+    They grow in steps of 10 arcsec, so that a new exposure amid the others leaves the grid as it is.
     """
     centre, size = field.option("mosaic.centre"), field.option("mosaic.size")
     if field.is_simulated:
@@ -171,45 +170,33 @@ def files_of(option: str) -> Callable[[Field, Any], list[str]]:
     return files
 
 
-class Neighbours:
-    """Exposures of any field that may persist in those of a chunk.
+def neighbours(fields: Mapping[str, Field]) -> Callable[[Field, Any], list[str]]:
+    """Folders of all chunks, of any field, whose exposures may persist in those of a chunk; its own is among them.
 
     What ended within the window before an exposure began within twice as long: ramps are shorter than the window. The
     simulated detector is another than the real one.
     """
+    begun: dict[tuple[bool, str], list[tuple[datetime, str]]] = {}
+    for name, field in fields.items():
+        for chunk, exposures in field.exposure_chunks.items():
+            folder = f"<results>/{name}/detector1/{chunk}"
+            for exposure in exposures:
+                key = field.is_simulated, names.detector(exposure)
+                begun.setdefault(key, []).append((datetime.fromisoformat(field.exposures[exposure]["start"]), folder))
+    for times in begun.values():
+        times.sort()
 
-    def __init__(self, fields: Mapping[str, Field]) -> None:
-        self._begun: dict[tuple[bool, str], list[tuple[datetime, str, str]]] = {}
-        for name, field in fields.items():
-            for chunk, exposures in field.exposure_chunks.items():
-                folder = f"<results>/{name}/detector1/{chunk}"
-                for exposure in exposures:
-                    key = field.is_simulated, names.detector(exposure)
-                    start = datetime.fromisoformat(field.exposures[exposure]["start"])
-                    self._begun.setdefault(key, []).append((start, folder, exposure))
-        for times in self._begun.values():
-            times.sort()
-
-    def _near(self, field: Field, job: Any) -> set[tuple[str, str]]:
-        """Folder and name of each."""
+    def of(field: Field, job: Any) -> list[str]:
         reach = 2 * timedelta(seconds=field.option("persistence.window"))
-        found = set()
+        found = {f"<results>/{field.name}/detector1/{job.chunk}"}
         for exposure in known(field, "chunk", job.chunk, field.exposure_chunks):
             start = datetime.fromisoformat(field.exposures[exposure]["start"])
-            times = self._begun[field.is_simulated, names.detector(exposure)]
-            near = slice(bisect_left(times, (start - reach,)), bisect_left(times, (start,)))
-            found |= {(folder, name) for _, folder, name in times[near]}
-        return found
+            times = begun[field.is_simulated, names.detector(exposure)]
+            near = slice(bisect_left(times, (start - reach, "")), bisect_left(times, (start, "")))
+            found |= {folder for _, folder in times[near]}
+        return sorted(found)
 
-    def folders(self, field: Field, job: Any) -> list[str]:
-        """Folders of the chunks that they are in; the chunk's own is among them."""
-        return sorted(
-            {f"<results>/{field.name}/detector1/{job.chunk}"} | {folder for folder, _ in self._near(field, job)}
-        )
-
-    def exposures(self, field: Field, job: Any) -> list[str]:
-        """Their names: with a new one amid its neighbours a folder is new, although they are not."""
-        return sorted(name for _, name in self._near(field, job))
+    return of
 
 
 def cache(field: Field, _: Any) -> list[str]:
@@ -236,7 +223,15 @@ def sidecars(field: Field, _: Any) -> list[str]:
     if field.exposures:
         products += [f"{base}/{field.name}_pointing.fits", f"{base}/{field.name}_exposures.fits"]
     if field.image_filters:
-        files = ("align.fits", "detection.fits", "segm.fits", "cat.ecsv", "sources.ecsv", "photometry.fits", "photoz.fits")
+        files = (
+            "align.fits",
+            "detection.fits",
+            "segm.fits",
+            "cat.ecsv",
+            "sources.ecsv",
+            "photometry.fits",
+            "photoz.fits",
+        )
         products += [f"{base}/{field.name}_{file}" for file in files]
         products += of_filters("<results>/{field}/{field}_{filter}_mosaic.fits")(field, None)
     for chunk in field.chunks:

@@ -176,9 +176,12 @@ class Server:
             info = found.get(name)
             if not isinstance(info, dict) or not info.get("sha1sum"):
                 raise UserError(f"references: the server knows no {name}; is crds.server the right one?")
-            address = self._ask(lambda api, name=name: api.get_flex_uri(name, "jwst"), "addresses")
+            address = self._address(name)
             result[name] = {"sha1": str(info["sha1sum"]), "bytes": int(info["size"]), "url": address}
         return result
+
+    def _address(self, name: str) -> str:
+        return self._ask(lambda api: str(api.get_flex_uri(name, "jwst")), "addresses")
 
     def itself(self) -> dict[str, Any]:
         """What a cache keeps of its server."""

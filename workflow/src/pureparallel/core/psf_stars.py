@@ -27,6 +27,7 @@ SINGLE = 0.2, 0.35
 """Arcsec from which on it is a mean over all directions, softly."""
 
 ALONE = 0.02
+"""Of a star's light."""
 
 CORE = 0.3
 """Arcsec around it that have to be free of holes, in which saturated pixels and outliers would be."""

@@ -9,7 +9,6 @@ import pprint
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 CONTEXT = "jwst_0001.pmap"
 """The cache's only context."""

@@ -105,8 +105,8 @@ def detect(
     min_pixels : int
         Pixels of a source, at least.
     deblend_nsigma : float
-        Noise of the pass to a higher peak, in standard deviations, by which a peak must stand above it to be a source of
-        its own.
+        Noise of the pass to a higher peak, in standard deviations, by which a peak must stand above it to be a source
+        of its own.
     deblend_contrast : float
         Part of that pass's height by which it must stand above it as well.
     background_size : float

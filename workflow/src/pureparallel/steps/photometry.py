@@ -4,7 +4,7 @@ Images of stars are made for the mosaics, from the telescope's aperture and the 
 to that of the broadest, their noise is measured on empty sky, and what apertures miss is made up for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -265,25 +265,11 @@ def write(
     for filter, star in stars.items():
         curves[f"within_{filter}"] = (growth(star.image, radii), None, "part of a star's light, on the mosaic")
         curves[f"spread_{filter}"] = (star.spread, None, "rms of this from place to place")
-        curves[f"matched_{filter}"] = (
-            growth(found[filter].matched, radii),
-            None,
-            "after matching, for all fluxes here",
-        )
+        after = growth(found[filter].matched, radii)
+        curves[f"matched_{filter}"] = (after, None, "after matching, for all fluxes here")
     hdus.append(as_hdu("GROWTH", curves))
     hdus.append(noise_table(found, scale))
-    rows = [row for star in stars.values() for row in star.rows]
-    hdus.append(as_hdu("STARS", {
-        "filter": (np.array([row["filter"] for row in rows], "U8"), None, "filter"),
-        "id": (np.array([row["id"] for row in rows], np.int32), None, "of detect"),
-        "x": (np.array([row["x"] for row in rows], float), "pix", "0-based centroid"),
-        "y": (np.array([row["y"] for row in rows], float), "pix", "0-based centroid"),
-        "used": (np.array([row["used"] for row in rows], bool), None, "took part in the fit"),
-        "residual": (
-            np.array([row["residual"] for row in rows], float).reshape(len(rows), len(psf_stars.EDGES) - 1), None,
-            "star less model over its light, in rings of " + ", ".join(map(str, psf_stars.EDGES)) + " arcsec",
-        ),
-    }))  # fmt: skip
+    hdus.append(stars_table([row for star in stars.values() for row in star.rows]))
     for filter, star in stars.items():
         hdu = fits.ImageHDU(star.image.astype(np.float32), name=f"PSF_{filter}")
         hdu.header["FILTER"], hdu.header["PIXELSCL"] = filter, (scale, "[arcsec]")
@@ -301,36 +287,36 @@ def as_hdu(name: str, columns: Mapping[str, flux_table.Column]) -> "BinTableHDU"
     return io.table_hdu(rows, name, {key: (unit, text) for key, (_, unit, text) in columns.items()})
 
 
+def stars_table(rows: Sequence[Mapping[str, Any]]) -> "BinTableHDU":
+    """Stars that models were compared with."""
+    rings = ", ".join(f"{edge:g}" for edge in psf_stars.EDGES)
+    residual = np.array([row["residual"] for row in rows], float).reshape(len(rows), len(psf_stars.EDGES) - 1)
+    return as_hdu("STARS", {
+        "filter": (np.array([row["filter"] for row in rows], "U8"), None, "filter"),
+        "id": (np.array([row["id"] for row in rows], np.int32), None, "of detect"),
+        "x": (np.array([row["x"] for row in rows], float), "pix", "0-based centroid"),
+        "y": (np.array([row["y"] for row in rows], float), "pix", "0-based centroid"),
+        "used": (np.array([row["used"] for row in rows], bool), None, "took part in the fit"),
+        "residual": (residual, None, f"star less model over its light, in rings between {rings} arcsec"),
+    })  # fmt: skip
+
+
 def noise_table(found: Mapping[str, Measured], scale: float) -> "BinTableHDU":
     """Empty apertures of all filters, and in the header the power law of each."""
-    rows: dict[str, list[Any]] = {
-        key: [] for key in ("filter", "radius", "pixels", "apertures", "sigma", "model", "offset")
-    }
-    for filter, one in found.items():
-        noise, unit = one.noise, 1 / np.sqrt(one.weight)
-        pixels = np.pi * noise.radius**2
-        values = (
-            noise.radius * scale,
-            pixels,
-            noise.apertures,
-            noise.sigma * unit,
-            noise.of(pixels, one.weight),
-            noise.offset * unit,
-        )
-        rows["filter"] += [filter] * len(pixels)
-        for key, column in zip(list(rows)[1:], values, strict=True):
-            rows[key] += np.asarray(column).tolist()
-    units = {
-        "radius": ("arcsec", "of the apertures"),
-        "pixels": ("pix", "of their area"),
-        "apertures": (None, "that fit beside each other"),
-        "sigma": ("uJy", "of their sums, at the median weight"),
-        "model": ("uJy", "power law"),
-        "offset": ("uJy", "median of their sums, at the median weight"),
-    }
-    columns: dict[str, flux_table.Column] = {"filter": (np.array(rows["filter"], "U8"), None, "filter")}
-    columns |= {key: (np.array(rows[key], float), *units[key]) for key in units}
-    hdu = as_hdu("NOISE", columns)
+
+    def column(values: Callable[[Noise, float], Array]) -> Array:
+        return np.concatenate([np.empty(0), *(values(one.noise, one.weight) for one in found.values())])
+
+    filters = [filter for filter, one in found.items() for _ in one.noise.radius]
+    hdu = as_hdu("NOISE", {
+        "filter": (np.array(filters, "U8"), None, "filter"),
+        "radius": (column(lambda noise, _: noise.radius * scale), "arcsec", "of the apertures"),
+        "pixels": (column(lambda noise, _: np.pi * noise.radius**2), "pix", "of their area"),
+        "apertures": (column(lambda noise, _: noise.apertures), None, "that fit beside each other"),
+        "sigma": (column(lambda noise, w: noise.sigma / np.sqrt(w)), "uJy", "of their sums, at the median weight"),
+        "model": (column(lambda noise, w: noise.of(np.pi * noise.radius**2, w)), "uJy", "its power law"),
+        "offset": (column(lambda noise, w: noise.offset / np.sqrt(w)), "uJy", "median of their sums, at that weight"),
+    })  # fmt: skip
     for filter, one in found.items():
         hdu.header[f"HIERARCH {filter} factor"] = (one.noise.factor, "sigma of sums times root of weight:")
         hdu.header[f"HIERARCH {filter} power"] = (one.noise.power, "factor times pixels to this power")

@@ -114,6 +114,8 @@ def read_found(
         np.column_stack([np.asarray(measured[f"{kind}_{name}"], float) for name in filters])
         for kind in ("flux", "flux_err")
     )
+    # of a total; what all filters have in common does not change colours, and is told apart
+    error = np.hypot(error, flux * np.asarray(measured["scale_err"], float)[:, None])
     none = np.zeros(len(labels), int)
     marks = [measured[f"flags_{name}"] if f"flags_{name}" in measured.colnames else none for name in filters]
     whole = np.column_stack([np.asarray(one) == 0 for one in marks])

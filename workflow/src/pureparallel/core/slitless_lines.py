@@ -1,0 +1,288 @@
+"""Line fluxes and equivalent widths of slitless spectra at one redshift, and how far that redshift is to be trusted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import slitless
+from .lines import Family
+from .nnls import nnls
+from .redshift import Lines, Redshift
+from .slitless import Band
+from .templates import Continuum, Mixtures
+
+Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+BESIDE = 0.015
+"""How far from a line its continuum is taken, in ln(wavelength)."""
+
+
+def stars_in_use(bands: Sequence[Band], mixtures: Mixtures, continuum: Sequence[Continuum], z: float) -> Bools:
+    """Which continuum templates the non-negative fit with the line templates `mixtures` uses, shape (c,).
+
+    `bands` are of one source each, `continuum` is smoothed for each band.
+    """
+    values, values_along = slitless.data(bands)
+    matrix, along = slitless.design(bands, mixtures, continuum, np.array([z]))
+    coefficients = nnls(*slitless.normal(matrix, along, values, values_along))[0][0]
+    return np.asarray(coefficients[mixtures.ratios.shape[1] :] > 0)
+
+
+def measure(
+    bands: Sequence[Band], families: Sequence[Family], continuum: Sequence[Continuum], z: float, stars: Bools
+) -> Lines:
+    """Measure all families at redshift `z`, by linear least squares: free of each other and of sign.
+
+    Parameters
+    ----------
+    bands : sequence of Band
+        Of one source each.
+    families : sequence of Family
+    continuum : sequence of Continuum
+        Smoothed for each band.
+    z : float
+    stars : ndarray of bool, shape (c,)
+        Continuum templates that may be used, from `stars_in_use`.
+
+    Returns
+    -------
+    Lines
+        `continuum` and `model`, per unit wavelength, are arrays (k, n) of each band; both hold the fitted zero levels
+        and other nuisances.
+    """
+    found = _solve(bands, families, continuum, z, stars)
+    flux, err = found.lines()
+    level, level_err = _levels(families, continuum[0], z, found)
+    seen = level > level_err
+    width = np.where(seen, level * (1 + z), np.nan)
+    ew, ew_err = flux / width, np.hypot(err, flux * level_err / np.where(seen, level, np.nan)) / width
+    light = found.amplitude.copy()
+    light[: len(families)] = 0
+    free = _single(families)
+    smooth, model = (
+        _model(bands, free, continuum, z, amplitude, found.nuisance) for amplitude in (light, found.amplitude)
+    )
+    return Lines(list(families), flux, err, ew, ew_err, smooth, model)
+
+
+def significance(
+    bands: Sequence[Band], families: Sequence[Family], continuum: Sequence[Continuum], z: float, stars: Bools
+) -> Array:
+    """S/N of all families as `measure` finds it, shape (f,), at less cost; NaN where not covered."""
+    flux, err = _solve(bands, families, continuum, z, stars).lines()
+    return flux / err
+
+
+@dataclass(frozen=True)
+class _Solution:
+    """Least squares of f families and c continuum templates.
+
+    Attributes
+    ----------
+    amplitude : ndarray, shape (f + c,)
+        Zero where not used.
+    used : ndarray of bool, shape (f + c,)
+    count : int
+        f.
+    covariance : ndarray, shape (u, u)
+        Of those used, scaled by chi2 where it is high.
+    nuisance : ndarray, shape (d,)
+        What is left along the nuisances.
+    """
+
+    amplitude: Array
+    used: Bools
+    count: int
+    covariance: Array
+    nuisance: Array
+
+    def lines(self) -> tuple[Array, Array]:
+        """Fluxes and errors of the families, NaN where not used."""
+        err = np.full(len(self.used), np.nan)
+        err[self.used] = np.sqrt(np.diag(self.covariance))
+        return np.where(self.used, self.amplitude, np.nan)[: self.count], err[: self.count]
+
+
+def _solve(
+    bands: Sequence[Band], families: Sequence[Family], continuum: Sequence[Continuum], z: float, stars: Bools
+) -> _Solution:
+    values, values_along = slitless.data(bands)
+    whole, whole_along = (part[0] for part in slitless.design(bands, _single(families), continuum, np.array([z])))
+    used = np.concatenate([_covered(bands, families, z), stars]) & (np.sum(whole**2, axis=1) > 0)
+    matrix, along = whole[used], whole_along[used]
+    normal = matrix @ matrix.T - along @ along.T
+    norm = np.sqrt(np.diag(normal))  # templates of equal weight, or the weak ones lose their errors
+    inverse = np.linalg.pinv(normal / np.outer(norm, norm), rcond=1e-10, hermitian=True) / np.outer(norm, norm)
+    projected = matrix @ values - along @ values_along
+    solution = inverse @ projected
+    chi2 = float(values @ values - values_along @ values_along - solution @ projected)
+    scale = max(1.0, chi2 / max(int(np.count_nonzero(values)) - len(solution), 1))
+    amplitude = np.zeros(len(used))
+    amplitude[used] = solution
+    return _Solution(amplitude, used, len(families), inverse * scale, values_along - solution @ along)
+
+
+def _single(families: Sequence[Family]) -> Mixtures:
+    """Families as line templates, every one of unit flux."""
+    shares = np.zeros((sum(len(f.wavelengths) for f in families), len(families)))
+    row = 0
+    for i, family in enumerate(families):
+        shares[row : row + len(family.wavelengths), i] = family.fractions
+        row += len(family.wavelengths)
+    return Mixtures(tuple(f.name for f in families), np.concatenate([f.wavelengths for f in families]), shares)
+
+
+def _covered(bands: Sequence[Band], families: Sequence[Family], z: float) -> Bools:
+    """Families of which the strongest line has half of its light or more on valid bins of some spectrum."""
+    wavelengths = np.array([f.wavelengths[np.argmax(f.fractions)] for f in families]) * (1 + z)
+    covered = np.zeros(len(families), bool)
+    for one in bands:
+        valid = replace(one, root=(one.root > 0).astype(float))
+        covered |= (slitless.response(valid, wavelengths)[0].sum(axis=2) * one.step >= 0.5).any(axis=0)
+    return covered
+
+
+def _levels(families: Sequence[Family], continuum: Continuum, z: float, found: _Solution) -> tuple[Array, Array]:
+    """Stellar continuum and its error on both sides of each family's strongest line, beside stars' own absorption."""
+    wavelengths = np.array([f.wavelengths[np.argmax(f.fractions)] for f in families]) * (1 + z)
+    sides = [continuum.observed(wavelengths * np.exp(side), np.array([z]))[0] for side in (-BESIDE, BESIDE)]
+    light = (sides[0] + sides[1]) / 2  # (c, f)
+    stars = found.used[found.count :]
+    covariance = found.covariance[-stars.sum() :, -stars.sum() :] if stars.any() else np.zeros((0, 0))
+    variance = np.einsum("if,ij,jf->f", light[stars], covariance, light[stars])
+    return found.amplitude[found.count :] @ light, np.sqrt(np.maximum(variance, 0.0))
+
+
+def _model(
+    bands: Sequence[Band], lines: Mixtures, continuum: Sequence[Continuum], z: float, amplitude: Array, nuisance: Array
+) -> list[Array]:
+    """What templates and nuisances add up to in each band (k, n), also where there are no data."""
+    found, start = [], 0
+    for one, light in zip(bands, continuum, strict=True):
+        plain = replace(one, root=np.ones_like(one.root))
+        templates = slitless.design([plain], lines, [light], np.array([z]))[0][0]
+        size = one.nuisance.shape[1]
+        offset = (nuisance[start : start + size] @ one.nuisance[0]).reshape(one.root[0].shape)
+        start += size
+        root = one.root[0]
+        extra = np.where(root > 0, offset / np.where(root > 0, root, 1.0), 0.0)
+        found.append((amplitude @ templates).reshape(root.shape) + extra)
+    return found
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Lines too close to be told apart: their names, the strongest one's rest wavelength (Å), and S/N."""
+
+    name: str
+    wavelength: float
+    snr: float
+
+
+def separate(families: Sequence[Family], blend: float) -> list[Family]:
+    """Families, those lines apart that are farther from each other than `blend` in ln(wavelength)."""
+    found = []
+    for family in families:
+        order = np.argsort(family.wavelengths)
+        gaps = np.diff(np.log(family.wavelengths[order])) > blend
+        for members in np.split(order, np.flatnonzero(gaps) + 1):
+            share = family.fractions[members]
+            labels = tuple(family.labels[i] for i in members)
+            name = family.name if len(members) == len(order) else f"{family.name} {family.wavelengths[members[0]]:.0f}"
+            found.append(Family(name, labels, family.wavelengths[members], share / share.sum(), family.resolution))
+    return found
+
+
+def features(families: Sequence[Family], snr: Array, blend: float) -> list[Feature]:
+    """Separate emission features with their S/N, most significant first.
+
+    Parameters
+    ----------
+    families : sequence of Family
+        From `separate`: that a line must be there is no evidence that it is.
+    snr : ndarray, shape (f,)
+        From `significance`.
+    blend : float
+        Distance in ln(wavelength) below which two lines are one feature.
+    """
+    measured = [
+        (float(family.wavelengths[np.argmax(family.fractions)]), family.name, float(value))
+        for family, value in zip(families, snr, strict=True)
+        if np.isfinite(value)
+    ]
+    groups: list[list[tuple[float, str, float]]] = []
+    for one in sorted(measured):
+        if groups and np.log(one[0] / groups[-1][-1][0]) < blend:
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+    found = []
+    for group in groups:
+        best = max(group, key=lambda one: one[2])
+        names = [name for _, name, snr in group if snr >= 3] or [best[1]]
+        found.append(Feature("/".join(names), best[0], best[2]))
+    return sorted(found, key=lambda feature: -feature.snr)
+
+
+def quality(
+    found: Sequence[Feature],
+    families: Sequence[Family],
+    redshift: Redshift,
+    *,
+    z_phot: tuple[float, float] | None = None,
+    max_peak_ratio: float = 0.1,
+    min_snr: float = 5.0,
+) -> tuple[int, str]:
+    """Quality flag and its reason in words.
+
+    Parameters
+    ----------
+    found : sequence of Feature
+        From `features`.
+    families : sequence of Family
+        What a single feature may be.
+    redshift : Redshift
+    z_phot : (float, float), optional
+        Photometric redshift and its error.
+    max_peak_ratio : float
+        The second peak's probability over the first's, above which the redshift is ambiguous.
+    min_snr : float
+        S/N that the most significant feature must have; the others count from 3.
+
+    Returns
+    -------
+    flag : {3, 2, 1}
+        3: two or more separate features and no other likely redshift; 2: one feature and an agreeing photometric
+        redshift; 1: anything less.
+    reason : str
+    """
+    seen = [feature for feature in found if feature.snr >= 3]
+    agrees = z_phot is not None and abs(redshift.z - z_phot[0]) < 3 * min(z_phot[1], 0.1 * (1 + z_phot[0]))
+    names = ", ".join(feature.name for feature in seen)
+    if not seen:
+        return 1, "no line at S/N >= 3: continuum only"
+    if seen[0].snr < min_snr and not agrees:
+        return 1, f"no line at S/N >= {min_snr:g}: {names} at S/N >= 3"
+    if len(seen) >= 2 and redshift.peak_ratio <= max_peak_ratio:
+        return 3, f"{len(seen)} lines at S/N >= 3: {names}"
+    if agrees:
+        return 2, f"{'one line' if len(seen) == 1 else 'lines'} ({names}) and an agreeing photometric redshift"
+    return 1, _identities(seen[0], families, redshift)
+
+
+def _identities(feature: Feature, families: Sequence[Family], redshift: Redshift) -> str:
+    """Which lines a feature can be, by the peaks of P(z)."""
+    observed = feature.wavelength * (1 + redshift.z)
+    found: list[str] = []
+    for peak in redshift.peaks[:3]:
+        rest = observed / (1 + peak.z)
+        name = min(families, key=lambda f: abs(np.log(f.wavelengths[np.argmax(f.fractions)] / rest)))
+        miss = abs(np.log(name.wavelengths[np.argmax(name.fractions)] / rest))
+        what = name.name if miss < 0.01 else "no line"
+        if peak.probability >= 0.01 or not found:
+            found.append(f"{what} at z = {peak.z:.3f} ({peak.probability:.0%})")
+    text = f"one line at {observed / 1e4:.3f} um: " if len(found) < 2 else f"line at {observed / 1e4:.3f} um may be "
+    return text + " or ".join(found)
