@@ -57,9 +57,10 @@ def attitudes(path, **columns):
 
 
 def run(run_in, demo, tmp_path, *arguments, check=True):
+    rates = demo / RESULTS / "detector1/F115W-image-0001"
     return run_in(
-        "jwst", "pureparallel", "pointing", "--field", "sim-niriss", "--rates", demo / RESULTS / "detector1/F115W-image-0001",
-        "--table", tmp_path / "p.fits", "--figure", tmp_path / "p.png", "--metrics", tmp_path / "p.json", *arguments,
+        "jwst", "pureparallel", "pointing", "--field", "sim-niriss", "--rates", rates, "--table",
+        tmp_path / "p.fits", "--figure", tmp_path / "p.png", "--metrics", tmp_path / "p.json", *arguments,
         cwd=tmp_path, check=check,
     )  # fmt: skip
 

@@ -2,6 +2,11 @@
 # see no network as a rule, and the token goes nowhere else.
 
 
+onerror:
+    for told in not_fetched():
+        print(told, file=sys.stderr)
+
+
 # What a file is follows from its row of the manifest alone: neither code nor environment nor options fetch it again.
 # Until it is verified it lies in {exposure}_uncal.fits.part, with {exposure}_uncal.fits.part.json beside it: no outputs,
 # so that they outlive a job that failed or was killed, and the next one continues there.
