@@ -225,7 +225,7 @@ def test_raw_exposures_from_files_need_a_context_and_locations(survey):
         survey("crds: {context: jwst_1413.pmap}\n", RAW + raw())
     field = survey("crds: {context: jwst_1413.pmap}\n", RAW + raw(location=location))["one"]
     assert not field.is_simulated
-    assert field.context == "jwst_1413.pmap"
+    assert field.option("crds.context") == "jwst_1413.pmap"
 
 
 def test_the_schemas_effects_are_those_of_the_simulator():

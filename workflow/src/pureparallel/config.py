@@ -19,7 +19,7 @@ import jsonschema
 import yaml
 
 from . import ROOT, UserError, names
-from .simulate import crds_cache, schedule
+from .simulate import schedule
 
 EXPOSURE_MODES = ("niriss_image", "niriss_wfss")
 """Modes whose files are raw exposures."""
@@ -68,11 +68,6 @@ class Field:
     def is_placed(self) -> bool:
         """Whether its manifest tells where every raw exposure looked."""
         return bool(self.exposures) and all(row["footprint"] for row in self.exposures.values())
-
-    @property
-    def context(self) -> str:
-        """Context of the reference files."""
-        return crds_cache.CONTEXT if self.is_simulated else self.option("crds.context")
 
     @property
     def options_json(self) -> str:
