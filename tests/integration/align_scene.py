@@ -157,7 +157,7 @@ def main() -> None:
         metrics=FOLDER / "pointing.json",
     )  # fmt: skip
     ladders = {
-        "gaia": {"gaia": FOLDER / "gaia.ecsv", "catalogue": FOLDER / "survey.ecsv"},
+        "gaia": {"gaia": [FOLDER / "gaia.ecsv"], "catalogue": FOLDER / "survey.ecsv"},
         "survey": {"catalogue": FOLDER / "survey.ecsv"},
         "field": {},
     }
