@@ -30,7 +30,7 @@ rule grism_wcs:
     benchmark:
         "<benchmarks>/grism_wcs/{field}.jsonl"
     resources:
-        mem_mb=growing(3000),
+        mem_mb=growing(3000),  # not measured yet
         runtime=growing(60),
     params:
         options=flags("grism_wcs"),
@@ -69,7 +69,7 @@ rule spec2:
     benchmark:
         "<benchmarks>/spec2/{field}_{chunk}.jsonl"
     resources:
-        mem_mb=growing(2500),
+        mem_mb=growing(2500),  # 0.4 GB at 512 x 512; the whole detector was not measured
         runtime=growing(30),
     params:
         options=flags("spec2"),
@@ -105,7 +105,7 @@ rule fit_redshift:
     benchmark:
         "<benchmarks>/fit_redshift/{field}_{chunk}.jsonl"
     resources:
-        mem_mb=growing(1500, per_mb=20),
+        mem_mb=growing(1500, per_mb=20),  # not measured yet
         runtime=growing(10, per_mb=3),
     params:
         options=flags("fit_redshift"),

@@ -223,16 +223,9 @@ def sidecars(field: Field, _: Any) -> list[str]:
     if field.exposures:
         products += [f"{base}/{field.name}_pointing.fits", f"{base}/{field.name}_exposures.fits"]
     if field.image_filters:
-        files = (
-            "align.fits",
-            "detection.fits",
-            "segm.fits",
-            "cat.ecsv",
-            "sources.ecsv",
-            "photometry.fits",
-            "photoz.fits",
-        )
-        products += [f"{base}/{field.name}_{file}" for file in files]
+        single = ("align", "detection", "segm", "photometry", "photoz")
+        products += [f"{base}/{field.name}_{product}.fits" for product in single]
+        products += [f"{base}/{field.name}_{product}.ecsv" for product in ("cat", "sources")]
         products += of_filters("<results>/{field}/{field}_{filter}_mosaic.fits")(field, None)
     for chunk in field.chunks:
         products.append(f"{base}/msa_extract/{field.name}_{chunk}_spectra.fits")
