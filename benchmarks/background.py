@@ -82,7 +82,7 @@ def cost(folder: Path, pixels: int) -> list[list[str]]:
         if not path.name.startswith(tuple(names)):
             path.unlink()
     ours = _run(
-        folder, "pureparallel", "image2", "--rates", "rates", "--masks", "masks", "--exposures", "exposures.fits",
+        folder, "pureparallel", "image2", "--rates", "rates", "--masks", "masks",
         "--references", "crds", "--calibrated", "again",
     )  # fmt: skip
     ours += _run(

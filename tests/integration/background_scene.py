@@ -1,7 +1,7 @@
 """Simulate direct images with extended galaxies, calibrate them, subtract their sky; run in environment jwst.
 
 ``background_scene.py <pixels> <seed>`` writes, in the working folder, background.json and all products: ``crds/``,
-``rates/``, ``masks/``, ``exposures.fits``, ``image2/`` and ``background/``.
+``rates/``, ``masks/``, ``image2/`` and ``background/``.
 """
 
 import json
@@ -68,7 +68,6 @@ def prepare() -> None:
     """Rates, with some that are not to be calibrated, empty masks but for a square, and the table of exposures."""
     import numpy as np
     from astropy.io import fits
-    from astropy.table import Table
     from pureparallel import io
     from pureparallel.core import masks
     from pureparallel.provenance import Lineage
@@ -88,12 +87,8 @@ def prepare() -> None:
         square[4:8, 4:8] = True
         bits = masks.combine({"PERSISTENCE": square, "GHOST": np.roll(square, 4, 0)})
         masks.write_mask(FOLDER / "masks" / f"{name}_mask.fits", bits, {}, Lineage.of("mask_artifacts", []))
-    rows = [(name, name != UNUSED, "scattered light" if name == UNUSED else "") for name in NAMES]
-    table = fits.table_to_hdu(Table(rows=rows, names=("exposure", "use", "reason")))
-    table.name = "EXPOSURES"
-    io.write_fits(
-        FOLDER / "exposures.fits", fits.HDUList([fits.PrimaryHDU(), table]), Lineage.of("select_exposures", [])
-    )
+        spoilt = {"exclude": name == UNUSED, "exclude_reason": "scattered light"}
+        io.write_json(FOLDER / "masks" / f"{name}.metrics.json", {"name": name, "reason": "", **spoilt})
 
 
 def calibrate() -> dict:
@@ -104,8 +99,8 @@ def calibrate() -> dict:
     from pureparallel.steps.image2 import image2
 
     image2(
-        rates=FOLDER / "rates", masks=FOLDER / "masks", exposures=FOLDER / "exposures.fits",
-        references=FOLDER / "crds", calibrated=FOLDER / "image2", causes=["PERSISTENCE"],
+        rates=FOLDER / "rates", masks=FOLDER / "masks", references=FOLDER / "crds", calibrated=FOLDER / "image2",
+        causes=["PERSISTENCE"],
     )  # fmt: skip
     background_image(
         calibrated=FOLDER / "image2", subtracted=FOLDER / "background", figures=FOLDER / "figures"

@@ -87,12 +87,12 @@ def test_products_and_figures_are_whole_and_tell_what_they_are(scene, found):
         (["--causes", "DUST"], "image2.causes: 'DUST' is no artifact"),
         (["--references", "rates"], "is rates the record or the root of a CRDS cache?"),
         (["--rates", "nowhere"], "nowhere: no such folder"),
-        (["--exposures", "nowhere.fits"], "nowhere.fits: no such file"),
+        (["--masks", "nowhere"], "nowhere/"),
     ],
 )
 def test_mistakes_are_told_in_one_line(scene, run_in, tmp_path, change, message):
     given = {
-        "--rates": "rates", "--masks": "masks", "--exposures": "exposures.fits", "--references": "crds",
+        "--rates": "rates", "--masks": "masks", "--references": "crds",
         "--calibrated": tmp_path / "image2",
     }  # fmt: skip
     given |= dict([change])

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import pytest
 import yaml
@@ -144,6 +145,22 @@ def test_a_new_exposure_changes_the_last_chunk_of_its_filter_only(survey):
     before, after = chunks(*old), chunks((1, "F200W", "09:00:00"), *old)
     assert {name: after[name] for name in before} == before
     assert set(after) - set(before) == {"F200W-image-0002"}
+
+
+def test_a_later_batch_leaves_all_chunks_as_they_were(survey):
+    def chunks(*exposures):
+        lines = [
+            raw(f"jw0999{p}001001_02101_00001_nis", "niriss_image", "F200W", "").rstrip("\n") + f"\t{batch}\n"
+            for p, batch in exposures
+        ]
+        header = RAW.rstrip("\n") + "\tbatch\n"
+        return survey("source: simulate\ndetector1: {chunk: 2}\n", header + "".join(lines))["one"].exposure_chunks
+
+    before = chunks((4, ""), (6, "1"), (8, ""))
+    after = chunks((4, ""), (5, "2"), (6, "1"), (7, "12"), (8, ""))
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {"F200W-image-2-0001", "F200W-image-12-0001"}
+    assert all(re.fullmatch(names.CHUNK, name) for name in after)
 
 
 def test_chunks_follow_the_manifest(survey):

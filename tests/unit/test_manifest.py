@@ -92,6 +92,9 @@ def test_update_tells_new_changed_and_gone_and_changes_that_alone():
     assert changes == manifest.Changes((f"{names[3]}_nis",), {f"{names[0]}_nis": ("access",)}, (f"{names[2]}_nis",))
     assert rows[1]["location"] == "mine/x_uncal.fits"
     assert rows[1]["access"] == "exclusive"
+    assert [one.get("batch", "") for one in rows] == ["2", "", ""]
+    third, _ = manifest.update(rows, [row("jw01571003001_02101_00009")], [])
+    assert [one.get("batch", "") for one in third if one not in rows] == ["3"]
     again, none = manifest.update(rows, rows, [])
     assert again == rows
     assert not none

@@ -91,5 +91,27 @@ def test_raw_exposures_are_made_or_the_users_own(tmp_path, fields):
     assert products.uncals(own, chunk(1)) == ["data/jw09990001001_02101_00001_nis_uncal.fits"]
     assert products.cache(own, None) == []
     assert products.cache(fields["one"], None) == ["<results>/one/references"]
-    assert [row["start"] for row in json.loads(products.exposures(own, None))] == ["2024-07-01T06:00:00"]
     assert products.truths(own, None) == []
+
+
+def test_a_later_batch_has_references_of_its_own_and_leaves_the_first_ones_choice_alone(tmp_path):
+    (tmp_path / "own.yaml").write_text("source: mast\ncrds: {context: jwst_1413.pmap}\ndetector1: {chunk: 1}\n")
+    head = HEAD.rstrip("\n") + "\tbatch\n"
+    first = row("jw09990001001_02101_00001_nis", "2024-07-01T06:00:00").rstrip("\n") + "\t\n"
+    later = row("jw09990001002_02101_00001_nis", "2024-07-01T05:00:00").rstrip("\n") + "\t2\n"
+
+    def chosen(manifest, batch):
+        (tmp_path / "own.tsv").write_text(head + manifest)
+        own = config.load({"fields": ["own"]}, tmp_path)["own"]
+        rows = json.loads(products.exposures(own, SimpleNamespace(batch=batch)))
+        return own, [one["start"] for one in rows]
+
+    own, alone = chosen(first, "")
+    assert products.references(own, SimpleNamespace()) == "<results>/own/own_references.json"
+    own, again = chosen(later + first, "")
+    assert again == alone == ["2024-07-01T06:00:00"]
+    assert chosen(later + first, "-2")[1] == ["2024-07-01T05:00:00", "2024-07-01T06:00:00"]
+    record = "<results>/own/own_references{}.json"
+    assert products.references(own, SimpleNamespace(chunk="F200W-image-0001")) == record.format("")
+    assert products.references(own, SimpleNamespace(chunk="F200W-image-2-0001")) == record.format("-2")
+    assert products.references(own, SimpleNamespace()) == record.format("-2")

@@ -55,16 +55,18 @@ rule download_summary:
 
 
 # The only writer of the cache, which it completes under a lock and which fields may share; its record names, with their
-# checksums, all files that later jobs read.
+# checksums, all files that later jobs read. Every batch of exposures has a record of its own, which speaks of those before
+# it as well: they keep theirs.
 rule references:
     input:
         code=code("references"),
     output:
-        record="<results>/{field}/{field}_references.json",
+        record=update("<results>/{field}/{field}_references{batch}.json"),
     log:
-        "<logs>/references/{field}.log",
+        "<logs>/references/{field}{batch}.log",
     wildcard_constraints:
         field=from_source("files", "mast"),
+        batch="(?:-[0-9]+)?",
     localrule: True
     resources:
         mem_mb=growing(2000),

@@ -28,8 +28,8 @@ rule detect:
     benchmark:
         "<benchmarks>/detect/{field}.jsonl"
     resources:
-        mem_mb=growing(4000),  # 2.4 GB for 6000 x 6000 pixels in three filters
-        runtime=growing(60),
+        mem_mb=growing(500, per_mb=5.5, of="mosaics", by=max),
+        runtime=growing(20, per_mb=0.02, of="mosaics"),
     params:
         options=flags("detect"),
         env=env_digest("jwst"),
@@ -65,8 +65,8 @@ rule photometry:
     benchmark:
         "<benchmarks>/photometry/{field}.jsonl"
     resources:
-        mem_mb=growing(4000),  # 2.0 GB for 5100 x 5100 pixels in three filters
-        runtime=growing(60),
+        mem_mb=growing(950, per_mb=4.5, of="mosaics", by=max),
+        runtime=growing(20, per_mb=0.02, of="mosaics"),
     params:
         options=flags("photometry"),
         env=env_digest("jwst"),
@@ -98,8 +98,8 @@ rule photoz:
         "<benchmarks>/photoz/{field}.jsonl"
     threads: 2
     resources:
-        mem_mb=growing(2000),  # 1.0 GB for 20,000 sources in one process
-        runtime=growing(30),
+        mem_mb=growing(900, per_mb=100),
+        runtime=growing(20, per_mb=5),
     params:
         options=flags("photoz"),
         env=env_digest("msaexp"),

@@ -131,6 +131,34 @@ def env_digest(env):
     return DIGESTS[env]
 
 
-def growing(base, per_mb=0.0):
-    """Memory in MB or time in minutes: `base` and a multiple of the input's size in MB, more at every attempt."""
-    return lambda wildcards, input, attempt: int((base + per_mb * input.size_mb) * attempt)
+def megabytes(paths):
+    """Sizes of files, folders with all that lies in them; Snakemake asks again where one does not exist yet."""
+    for path in map(Path, paths):
+        files = [path] if not path.is_dir() else (one for one in path.rglob("*") if one.is_file())
+        yield from (file.stat().st_size / 2**20 for file in files)
+
+
+def growing(base, per_mb=0.0, of=None, by=sum):
+    """Memory in MB or time in minutes: `base` and a multiple of the input's size in MB, more at every attempt.
+
+    The size is that of the inputs named `of`, else of all: of their files the sum, or the largest with `by=max`.
+    In memory, 200 MB are for Snakemake, which starts twice within a cluster's job.
+    """
+
+    def value(wildcards, input, attempt):
+        named = [input] if of is None else [input[name] for name in of.split()]
+        paths = [path for one in named for path in ([one] if isinstance(one, str) else one)]
+        size = by([0.0, *megabytes(paths)]) if per_mb else 0.0
+        return int((base + per_mb * size) * attempt)
+
+    return value
+
+
+def by_frame(base, per_mpix):
+    """The same for simulated exposures: `base` and a multiple of the detector's part in megapixels."""
+
+    def value(wildcards, attempt):
+        _, _, columns, rows = field_of(wildcards).option("simulate.frame")
+        return int((base + per_mpix * columns * rows / 1e6) * attempt)
+
+    return value

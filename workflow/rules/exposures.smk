@@ -5,7 +5,7 @@
 rule detector1:
     input:
         uncal=of_job(products.uncals),
-        references="<results>/{field}/{field}_references.json",
+        references=of_job(products.references),
         cache=of_job(products.cache),
         code=code("detector1"),
     output:
@@ -23,9 +23,8 @@ rule detector1:
     benchmark:
         "<benchmarks>/detector1/{field}_{chunk}.jsonl"
     resources:
-        # 2048 x 2048, 10 groups: 1083 MB, 18 CPU s per exposure (`pixi run bench`)
-        mem_mb=growing(2000),
-        runtime=growing(20, per_mb=0.05),
+        mem_mb=growing(650, per_mb=16, of="uncal", by=max),
+        runtime=growing(20, per_mb=0.05, of="uncal"),
     params:
         options=flags("detector1"),
         env=env_digest("jwst"),
@@ -47,8 +46,8 @@ rule persistence:
     benchmark:
         "<benchmarks>/persistence/{field}_{chunk}.jsonl"
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(20),
+        mem_mb=growing(480, per_mb=11.5, of="rates earlier", by=max),
+        runtime=growing(10, per_mb=0.01, of="rates earlier"),
     params:
         options=flags("persistence"),
         env=env_digest("jwst"),
@@ -78,8 +77,8 @@ rule mask_artifacts:
     benchmark:
         "<benchmarks>/mask_artifacts/{field}_{chunk}.jsonl"
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(20),
+        mem_mb=growing(500, per_mb=10, of="rates", by=max),
+        runtime=growing(10, per_mb=0.01, of="rates"),
     params:
         options=flags("mask_artifacts"),
         env=env_digest("jwst"),

@@ -5,8 +5,7 @@ rule image2:
     input:
         rates="<results>/{field}/detector1/{chunk}",
         masks="<results>/{field}/mask_artifacts/{chunk}",
-        exposures="<results>/{field}/{field}_exposures.fits",
-        references="<results>/{field}/{field}_references.json",
+        references=of_job(products.references),
         cache=of_job(products.cache),
         code=code("image2"),
     output:
@@ -16,15 +15,16 @@ rule image2:
     benchmark:
         "<benchmarks>/image2/{field}_{chunk}.jsonl"
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(20),
+        mem_mb=growing(470, per_mb=4.5, of="rates", by=max),
+        runtime=growing(10, per_mb=0.01, of="rates"),
     params:
         options=flags("image2"),
+        selection=of_job(products.selection),
         env=env_digest("jwst"),
     shell:
         '"$PIXIW" run --as-is -e jwst pureparallel image2 --rates {input.rates:q} --masks {input.masks:q}'
-        " --exposures {input.exposures:q} --references {input.references:q}"
-        " --calibrated {output.calibrated:q} {params.options} &> {log:q}"
+        " --references {input.references:q} --calibrated {output.calibrated:q} {params.options} {params.selection}"
+        " &> {log:q}"
 
 
 rule background_image:
@@ -46,8 +46,8 @@ rule background_image:
     benchmark:
         "<benchmarks>/background_image/{field}_{chunk}.jsonl"
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(20),
+        mem_mb=growing(550, per_mb=8, of="calibrated", by=max),
+        runtime=growing(10, per_mb=0.02, of="calibrated"),
     params:
         options=flags("background_image"),
         env=env_digest("jwst"),
@@ -64,7 +64,8 @@ rule align:
         catalogue=of_job(products.files_of("align.catalogue")),
         code=code("align"),
     output:
-        solution="<results>/{field}/{field}_align.fits",
+        # what it held before stays there for the job, which keeps the corrections that are as good as its own
+        solution=update("<results>/{field}/{field}_align.fits"),
         lineage="<results>/{field}/{field}_align.prov.json",
         metrics="<results>/{field}/{field}_align.metrics.json",
         figure=report(
@@ -79,8 +80,8 @@ rule align:
     benchmark:
         "<benchmarks>/align/{field}.jsonl"
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(20),
+        mem_mb=growing(500, per_mb=4.5, of="images", by=max),
+        runtime=growing(10, per_mb=0.01, of="images"),
     params:
         options=flags("align"),
         env=env_digest("jwst"),

@@ -1,10 +1,29 @@
 # Aligned images of a field on one grid, a mosaic per filter.
 
 
+# A field's alignment is solved anew whenever an exposure joins it; where that leaves a filter's images where they were,
+# this is the same bytes again, and the filter's mosaic stays.
+rule placement:
+    input:
+        solution="<results>/{field}/{field}_align.fits",
+        code=code("placement"),
+    output:
+        table="<results>/{field}/{field}_{filter}_placement.json",
+    log:
+        "<logs>/placement/{field}_{filter}.log",
+    localrule: True
+    params:
+        exposures=of_job(products.placed),
+        env=env_digest("default"),
+    shell:
+        '"$PIXIW" run --as-is -e default pureparallel placement --solution {input.solution:q}'
+        " --exposures {params.exposures:q} --table {output.table:q} &> {log:q}"
+
+
 rule mosaic:
     input:
         images=of_job(products.images),
-        solution="<results>/{field}/{field}_align.fits",
+        solution="<results>/{field}/{field}_{filter}_placement.json",
         code=code("mosaic"),
     output:
         image="<results>/{field}/{field}_{filter}_mosaic.fits",
@@ -23,8 +42,8 @@ rule mosaic:
     benchmark:
         "<benchmarks>/mosaic/{field}_{filter}.jsonl"
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(60),
+        mem_mb=growing(620, per_mb=12.5, of="images", by=max),
+        runtime=growing(20, per_mb=0.01, of="images"),
     params:
         options=flags("mosaic", "centre", "size"),
         plane=of_job(products.plane),

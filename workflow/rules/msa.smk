@@ -32,8 +32,7 @@ rule msa_extract:
     benchmark:
         "<benchmarks>/msa_extract/{field}_{chunk}.jsonl"
     resources:
-        # one source with three slitlets of 0.5 MB: 375 MB, 15 CPU s (`pixi run bench`)
-        mem_mb=growing(1500, per_mb=2),
+        mem_mb=growing(800, per_mb=2),
         runtime=growing(5, per_mb=1),
     params:
         options=flags("msa_extract"),
@@ -65,8 +64,7 @@ rule msa_redshift:
     benchmark:
         "<benchmarks>/msa_redshift/{field}_{chunk}.jsonl"
     resources:
-        # one PRISM spectrum of 0.7 MB: 369 MB, 15 CPU s (`pixi run bench`)
-        mem_mb=growing(1500, per_mb=5),
+        mem_mb=growing(800, per_mb=5),
         runtime=growing(5, per_mb=3),
     params:
         options=flags("msa_redshift"),
@@ -99,7 +97,7 @@ rule merge_redshifts:
     benchmark:
         "<benchmarks>/merge_redshifts/{field}.jsonl"
     resources:
-        mem_mb=growing(1000, per_mb=3),
+        mem_mb=growing(400, per_mb=3),
         runtime=growing(5, per_mb=0.1),
     params:
         options=flags("merge_redshifts"),

@@ -14,7 +14,7 @@ rule simulate_references:
     wildcard_constraints:
         field=from_source("simulate"),
     resources:
-        mem_mb=growing(4000),
+        mem_mb=by_frame(600, 150),
         runtime=growing(15),
     params:
         options=flags("simulate_references"),
@@ -85,7 +85,7 @@ rule simulate_exposure:
     wildcard_constraints:
         field=from_source("simulate"),
     resources:
-        mem_mb=growing(3000),
+        mem_mb=by_frame(690, 290),
         runtime=growing(10),
     params:
         observation=of_job(products.observation),

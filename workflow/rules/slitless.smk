@@ -11,7 +11,7 @@ rule grism_wcs:
         segmentation="<results>/{field}/{field}_segm.fits",
         mosaics=of_job(products.of_filters("<results>/{field}/{field}_{filter}_mosaic.fits")),
         gaia=of_job(products.gaia),
-        references="<results>/{field}/{field}_references.json",
+        references=of_job(products.references),
         cache=of_job(products.cache),
         code=code("grism_wcs"),
     output:
@@ -51,7 +51,7 @@ rule spec2:
         segmentation="<results>/{field}/{field}_segm.fits",
         mosaics=of_job(products.of_filters("<results>/{field}/{field}_{filter}_mosaic.fits")),
         gaia=of_job(products.gaia),
-        references="<results>/{field}/{field}_references.json",
+        references=of_job(products.references),
         cache=of_job(products.cache),
         code=code("spec2"),
     output:

@@ -91,13 +91,15 @@ class Field:
 
     @cached_property
     def exposure_chunks(self) -> dict[str, list[str]]:
-        """Exposures by chunk, those of one mode and filter together and in the order of time.
+        """Exposures by chunk, those of one batch, mode and filter together and in the order of time.
 
-        So a new exposure changes the chunk that it is in, which is the last as a rule, and no other filter's.
+        So what arrives later, as a batch of its own, leaves all chunks as they were.
         """
         kinds: dict[str, list[str]] = {}
         for name, row in sorted(self.exposures.items(), key=lambda item: (item[1]["start"], item[0])):
-            kinds.setdefault(f"{row['filter']}-{row['mode'].removeprefix('niriss_')}", []).append(name)
+            kind = f"{row['filter']}-{row['mode'].removeprefix('niriss_')}"
+            later = f"-{row['batch']}" if row["batch"] not in ("", "1") else ""
+            kinds.setdefault(kind + later, []).append(name)
         size = self.option("detector1.chunk")
         return {
             f"{kind}-{number}": chunk
@@ -175,9 +177,10 @@ def load_field(name: str, survey: Mapping[str, Any], folder: Path, *, where: str
     options = defaults(schema("field"))
     for layer in ({key: survey[key] for key in survey if key in options}, own):
         options = merge(options, layer)
-    low, high = options["msa_redshift"]["z_range"]
-    if low >= high:
-        raise UserError(f"{path} or {where}: msa_redshift.z_range: {[low, high]} is empty; give low, high")
+    for step in ("fit_redshift", "msa_redshift"):
+        low, high = options[step]["z_range"]
+        if low >= high:
+            raise UserError(f"{path} or {where}: {step}.z_range: {[low, high]} is empty; give low, high")
     field = Field(name, options, read_manifest(folder / f"{name}.tsv"))
     _check_exposures(field, path)
     return field
@@ -423,5 +426,9 @@ def _check_row(row: Mapping[str, str], where: str) -> None:
 @cache
 def is_valid(column: str, value: str) -> bool:
     """Whether a column of the manifest may hold a value."""
-    rule = schema("manifest")["properties"][column]
-    return value.isprintable() and jsonschema.Draft202012Validator(rule).is_valid(value)
+    return value.isprintable() and _validator(column).is_valid(value)
+
+
+@cache
+def _validator(column: str) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(schema("manifest")["properties"][column])

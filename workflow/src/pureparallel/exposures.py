@@ -1,6 +1,6 @@
 """Rate images and what lies beside them, as the steps after detector1 read them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,6 +103,33 @@ def in_folder(folder: Path) -> dict[str, Exposure | str]:
 def readable(folders: Iterable[Path]) -> list[Exposure]:
     """The exposures of several folders that have a rate image."""
     return [one for folder in folders for one in in_folder(folder).values() if isinstance(one, Exposure)]
+
+
+def left_out(name: str, masked: Mapping[str, Any], exclude: Collection[str], *, exclude_scattered: bool) -> str:
+    """Why an exposure that no step failed on is not used; empty where it is.
+
+    Parameters
+    ----------
+    name : str
+    masked : mapping
+        Its metrics of mask_artifacts.
+    exclude : collection of str
+        Exposures that the user leaves out.
+    exclude_scattered : bool
+        Leave out those that mask_artifacts finds spoilt by scattered light.
+    """
+    if name in exclude:
+        return "left out by the field's configuration (select_exposures.exclude)"
+    return str(masked["exclude_reason"]) if exclude_scattered and masked.get("exclude") else ""
+
+
+def read_verdicts(path: Path) -> dict[str, str]:
+    """By exposure of the table of select_exposures, why it is not used; empty where it is."""
+    from astropy.table import Table
+
+    table = Table.read(io.open_fits(path, extensions=("EXPOSURES",))["EXPOSURES"], mask_invalid=False)
+    table.convert_bytestring_to_unicode()
+    return {str(row["exposure"]): "" if row["use"] else str(row["reason"]) or "not used" for row in table}
 
 
 def read_rate(path: Path) -> "HDUList":

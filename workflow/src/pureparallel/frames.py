@@ -77,7 +77,13 @@ class Aligned:
 
 
 def read_solution(path: Path) -> dict[str, Aligned]:
-    """All exposures that have a pointing, by name, from the table of align."""
+    """All exposures that have a pointing, by name, from the table of align or from what placement made of it."""
+    if path.suffix == ".json":
+        told = io.read_json(path)["exposures"]
+        return {
+            name: Aligned(Pointing(one["ra"], one["dec"], one["roll"]), one["part"], np.array(one["corners"], float))
+            for name, one in told.items()
+        }
     from astropy.table import Table
 
     table = Table.read(io.open_fits(path, extensions=("EXPOSURES",))["EXPOSURES"], mask_invalid=False)
@@ -128,13 +134,24 @@ def common_part(solution: Mapping[str, Aligned], among: Iterable[str]) -> str:
     return max(sorted(count), key=count.__getitem__, default="")
 
 
-def look(known: Mapping[str, Path], solution: Mapping[str, Aligned]) -> tuple[list[Frame], dict[str, str]]:
+def read_common_part(path: Path) -> str:
+    """The part that most of a field's direct images belong to, by the same file."""
+    if path.suffix == ".json":
+        return str(io.read_json(path)["common_part"])
+    solution = read_solution(path)
+    return common_part(solution, footprints(solution))
+
+
+def look(
+    known: Mapping[str, Path], solution: Mapping[str, Aligned], common: str | None = None
+) -> tuple[list[Frame], dict[str, str]]:
     """The frames that lie on each other, and the reasons of those that cannot be used.
 
-    They are of the field's most common part, or of their own where none of them is of that one.
+    They are of the field's common part, by default the most common one of the solution, or of their own most common
+    one where none of them is of that.
     """
     frames, reasons = [], {}
-    common = common_part(solution, footprints(solution))
+    common = common_part(solution, footprints(solution)) if common is None else common
     if not any(one.part == common for name, one in solution.items() if name in known):
         common = common_part(solution, known)
     for name, path in known.items():

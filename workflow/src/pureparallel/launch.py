@@ -12,12 +12,14 @@ import fcntl
 import os
 import re
 import socket
+import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from . import ROOT
+from . import ROOT, UserError, arrivals
 
 LOCK = Path(".snakemake") / "pureparallel.lock"
 
@@ -84,6 +86,30 @@ def hold(folder: Path) -> TextIO | None:
     return file
 
 
+def catch_up(arguments: list[str]) -> Callable[[], None]:
+    """Bring what changed fields hang on up to date; gives what is to be called once nothing is left to do."""
+    from snakemake.cli import parse_args
+
+    _, given = parse_args(arguments)
+    partial = ("force", "forceall", "forcerun", "until", "omit_from", "touch", "batch", "allowed_rules", "config")
+    if any(getattr(given, name, None) for name in partial):
+        return lambda: None
+    folder, targets = Path(given.directory or "."), [str(one) for one in given.targets]
+    try:
+        content, fields = arrivals.survey(folder, [Path(one) for one in given.configfile or ()])
+        now, before = arrivals.digests(content, fields), arrivals.read(folder)
+        changed = [name for name, digest in now.items() if digest != before.get(name)]
+        if targets:
+            changed = [name for name in changed if any(name in Path(target).parts for target in targets)]
+        rest = [argument for argument in arguments if argument not in targets]
+        for wanted in arrivals.passes(folder, content, fields, changed) if changed else ():
+            print(f"changed since the last run: {', '.join(changed)}; first {', '.join(wanted)}", file=sys.stderr)
+            subprocess.run([sys.executable, "-m", "snakemake", *wanted, *rest], check=False)
+    except (UserError, KeyError, OSError, StopIteration):
+        return lambda: None  # Snakemake itself will say what is wrong with the configuration
+    return lambda: None if targets else arrivals.write(folder, now)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run Snakemake in this process; never returns."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -94,8 +120,13 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.filterwarnings("ignore", message="coroutine .*InputFiles", category=RuntimeWarning)
     sys.argv[0] = "snakemake"
     os.environ["XDG_CONFIG_DIRS"] = f"{ROOT / 'profiles'}:/etc/xdg"  # where it finds `--profile slurm`
+    done = catch_up(arguments) if lock is not None else lambda: None
     try:
         snakemake(arguments)
+    except SystemExit as end:
+        if not end.code:
+            done()
+        raise
     finally:
         if lock is not None:
             lock.truncate(0)  # ended by itself: nothing of it is stale

@@ -20,9 +20,8 @@ EXPOSURE = r"jw[0-9]{11}_[0-9a-z]{5}_[0-9]{5}(?:-seg[0-9]{3})?_[a-z0-9]+"
 SLITLET = r"[0-9]{1,5}"
 SOURCE = r"[A-Za-z0-9][A-Za-z0-9_+-]{0,63}"
 FILTER = r"F[0-9]{3}(?:W2?|M|N)"
-CHUNK = rf"(?:{FILTER}-(?:image|wfss)-)?[0-9]{{4}}"
-"""Of sources, or of the exposures of a mode through a filter."""
-
+CHUNK = rf"(?:{FILTER}-(?:image|wfss)-(?:[0-9]{{1,4}}-)?)?[0-9]{{4}}"
+"""Of sources, or of the exposures of a mode through a filter; later batches of these have their number."""
 
 WILDCARDS = {
     "field": FIELD,

@@ -48,6 +48,13 @@ def of_chunks(pattern: str, chunks: str = "chunks") -> Callable[[Field, Any], li
     ]
 
 
+def selection(field: Field, job: Any) -> str:
+    """Which exposures of a chunk the user leaves out, as flags: no other chunk depends on that."""
+    mine, options = known(field, "chunk", job.chunk, field.exposure_chunks), field.option("select_exposures")
+    exclude = [name for name in options["exclude"] if name in mine]
+    return names.flags({"exclude": exclude, "exclude_scattered": options["exclude_scattered"]})
+
+
 def images(field: Field, job: Any) -> list[str]:
     """Folders of all images of a filter without their sky."""
     of_filter = (chunk for chunk in field.image_chunks if chunk.startswith(f"{job.filter}-"))
@@ -107,12 +114,20 @@ MARGIN = 5.0
 NIRISS_PIXEL = 0.0656
 """Arcsec."""
 
+DETECTOR = [133.0, 133.0]
+"""Arcsec; what a field is taken to cover whose footprints are not known beforehand."""
+
 
 def plane(field: Field, _: Any) -> str:
     """Tangent point and size of the mosaics as flags; empty where no footprints are known before the data.
 
     They grow in steps of 10 arcsec, so that a new exposure amid the others leaves the grid as it is.
     """
+    known = _plane(field)
+    return names.flags({"centre": known[0], "size": known[1]}) if known else ""
+
+
+def _plane(field: Field) -> tuple[list[float], list[float]] | None:
     centre, size = field.option("mosaic.centre"), field.option("mosaic.size")
     if field.is_simulated:
         nx, ny = field.option("simulate.frame")[2:]
@@ -122,12 +137,45 @@ def plane(field: Field, _: Any) -> str:
     elif not (centre and size):
         regions = [row["footprint"] for row in field.rows("niriss_image")]
         if not regions or "" in regions:
-            return ""
+            return None
         numbers = [[float(word) for word in region.split()[2:]] for region in regions]
         corners = [corner for one in numbers for corner in zip(one[::2], one[1::2], strict=True)]
         centre = centre or _middle(corners)
         size = size or _size(corners, centre)
-    return names.flags({"centre": centre, "size": size})
+    return centre, size
+
+
+def placed(field: Field, job: Any) -> list[str]:
+    """Images whose places a mosaic depends on: of all filters where its grid follows from them."""
+    given = bool(plane(field, job))
+    return [row["exposure"] for row in field.rows("niriss_image") if not given or row["filter"] == job.filter]
+
+
+def source_chunks(field: Field) -> list[str]:
+    """Names of the chunks that a field's slitless sources are worked on in.
+
+    How many sources there are shows only on its mosaics; their number is guessed from the area, so that all jobs are
+    known beforehand. A source's own number says which chunk it is in, whatever others there are.
+    """
+    if not (field.wfss_chunks and field.image_filters):
+        return []
+    width, height = (_plane(field) or (None, DETECTOR))[1]
+    expected = width * height / 3600 * field.option("stack.density")
+    return [f"{number:04d}" for number in range(1, math.ceil(expected / field.option("stack.chunk")) + 1)]
+
+
+def of_sources(pattern: str) -> Callable[[Field, Any], list[str]]:
+    """One path per chunk of slitless sources."""
+    return lambda field, _: [
+        pattern.replace("{field}", field.name).replace("{chunk}", chunk) for chunk in source_chunks(field)
+    ]
+
+
+def part(field: Field, job: Any) -> str:
+    """Which chunk of slitless sources this is, of how many, as flags."""
+    every = source_chunks(field)
+    known(field, "chunk", job.chunk, dict.fromkeys(every))
+    return names.flags({"index": int(job.chunk), "of": len(every)})
 
 
 def _middle(corners: Collection[tuple[float, float]]) -> list[float]:
@@ -204,10 +252,25 @@ def cache(field: Field, _: Any) -> list[str]:
     return [f"<results>/{field.name}/references"] if field.is_simulated else []
 
 
-def exposures(field: Field, _: Any) -> str:
-    """What reference files are chosen by, of all exposures, as JSON."""
-    columns = ("mode", "filter", "grism", "readpatt", "start")
-    rows = [{key: row[key] for key in columns} for row in field.exposures.values()]
+def references(field: Field, job: Any) -> str:
+    """The record of the reference files: of a chunk's batch, of the last one for what belongs to the whole field."""
+    mine: Collection[str] = field.exposures
+    if hasattr(job, "chunk"):
+        mine = known(field, "chunk", job.chunk, field.exposure_chunks)
+    last = 1 if field.is_simulated else max(_batch(field, name) for name in mine)
+    return f"<results>/{field.name}/{field.name}_references{f'-{last}' if last > 1 else ''}.json"
+
+
+def _batch(field: Field, exposure: str) -> int:
+    return int(field.exposures[exposure]["batch"] or 1)
+
+
+def exposures(field: Field, job: Any) -> str:
+    """What reference files are chosen by, of all exposures up to a batch, as JSON."""
+    columns, last = ("mode", "filter", "grism", "readpatt", "start"), int(job.batch.lstrip("-") or 1)
+    rows = [
+        {key: row[key] for key in columns} for name, row in field.exposures.items() if _batch(field, name) <= last
+    ]
     return json.dumps(rows)
 
 

@@ -132,7 +132,7 @@ class Changes:
 
 
 def update(old: Sequence[Row], now: Iterable[Row], gone: Iterable[str]) -> tuple[list[dict[str, str]], Changes]:
-    """A manifest brought up to date.
+    """A manifest brought up to date; what is new to it is its next batch.
 
     Parameters
     ----------
@@ -159,7 +159,9 @@ def update(old: Sequence[Row], now: Iterable[Row], gone: Iterable[str]) -> tuple
         if differs:
             changed[row["exposure"]] = differs
         rows.append({**row, **{key: mine[key] for key in COLUMNS}})
-    rows = sorted([*rows, *map(dict, found.values())], key=lambda row: (row["start"], row["exposure"]))
+    batch = {"batch": str(1 + max(int(row.get("batch") or 1) for row in old))} if old else {}
+    arrived = [{**row, **batch} for row in found.values()]
+    rows = sorted([*rows, *arrived], key=lambda row: (row["start"], row["exposure"]))
     lost = tuple(row["exposure"] for row in old if row["exposure"] in leave)
     return rows, Changes(tuple(row["exposure"] for row in rows if row["exposure"] in found), changed, lost)
 

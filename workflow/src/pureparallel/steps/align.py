@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import UserError, calibration, io, log
-from ..core import astrometry, centroids, ladder, registration
+from ..core import astrometry, centroids, keeping, ladder, registration
 from ..core.astrometry import MAS, Plane
 from ..core.groups import Group, Limits
 from ..core.ladder import Row, Solved
@@ -57,6 +57,7 @@ GROUP_COLUMNS: dict[str, tuple[str | None, str]] = {
     "pivot_dec": ("deg", "what the roll turns about"),
     "prior_error": ("arcsec", "1 sigma per axis, known beforehand"),
     "reason": (None, "why not a higher rung"),
+    "kept": (None, "whether the correction is an earlier one, from which the new one does not differ"),
 }
 """Unit and description of each column of GROUPS."""
 
@@ -114,6 +115,7 @@ def align(
     match_radius: float = 0.15,
     min_snr: float = 10.0,
     max_sources: int = 1000,
+    keep: float = 0.5,
 ) -> None:
     """Solve for a field's pointings; nothing is written into the exposures.
 
@@ -127,7 +129,7 @@ def align(
         Input: table of pointings.
     solution : Path
         Output: FITS tables GROUPS, a row per visit and guide star, and EXPOSURES, the corrected pointing of every
-        exposure, grisms included.
+        exposure, grisms included. What it held before is kept where that is as good.
     figure : Path
         Output: corrections and residuals, PNG.
     metrics : Path
@@ -151,19 +153,23 @@ def align(
         Signal to noise of the faintest sources.
     max_sources : int
         Sources per exposure, the brightest.
+    keep : float
+        A group keeps the correction that it had, so that mosaics stay as they are, where the new one differs by less
+        than this share of its error; 0 keeps none.
     """
     from ..core.plot_align import alignment_figure
 
     logger = log.of("align")
     calibration.ready(["stdatamodels.jwst.datamodels"])
     limits = Limits(max_shift, max_rms, min_matches, max_false, match_radius)
-    table = read_pointings(pointing)
-    files = image_files(images, table, pointing)
+    every = read_pointings(pointing)
+    table = every[every["reason"] == ""]
+    files = image_files(images, every, pointing)
     given = [*(("gaia", path) for path in gaia or []), *([("catalogue", catalogue)] if catalogue else [])]
     plane = centre_of(table)
     catalogues = [read_catalogue(path, label).around(plane, NEAR) for label, path in given]
     inputs = [*files.values(), pointing, *(path for _, path in given)]
-    options = {**vars(limits), "min_snr": min_snr, "max_sources": max_sources}
+    options = {**vars(limits), "min_snr": min_snr, "max_sources": max_sources, "keep": keep}
     lineage = Lineage.of("align", inputs, **options)
     measured: dict[str, list[Measured]] = {}
     for i, (name, path) in enumerate(files.items(), start=1):
@@ -175,6 +181,9 @@ def align(
     group_rows = [row_of_group(row, measured, table, plane) for row in solved.rows]
     group_rows += [blind_group(name, table) for name in sorted(set(table["group"]) - set(measured))]
     exposure_rows = corrected_exposures(table, solved, measured, plane, match_radius / 2)
+    if keep and solution.is_file():
+        group_rows, exposure_rows, kept = keeping.keep(group_rows, exposure_rows, read_before(solution), keep)
+        logger.info("%d of %d groups stay as they were", len(kept), len(group_rows))
     write(solution, field, group_rows, exposure_rows, lineage)
     io.write_figure(figure, alignment_figure(group_rows, solved, f"{field}: alignment"))
     io.write_json(metrics, summary(field, group_rows, exposure_rows))
@@ -186,12 +195,27 @@ def align(
 
 
 def read_pointings(path: Path) -> "Table":
-    """The table of pointings, without exposures that have none."""
+    """The table of pointings, with exposures that have none."""
     from astropy.table import Table
 
     table = Table.read(io.open_fits(path, extensions=("POINTING",))["POINTING"], mask_invalid=False)
     table.convert_bytestring_to_unicode()
-    return table[table["reason"] == ""]
+    return table
+
+
+def read_before(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Groups and exposures of an earlier solution; none where it is another version's."""
+    from astropy.table import Table
+
+    hdus = io.open_fits(path, extensions=("GROUPS", "EXPOSURES"))
+    found = []
+    for name, columns in (("GROUPS", GROUP_COLUMNS), ("EXPOSURES", EXPOSURE_COLUMNS)):
+        table = Table.read(hdus[name], mask_invalid=False)
+        table.convert_bytestring_to_unicode()
+        if set(table.colnames) != set(columns):
+            return [], []
+        found.append([dict(zip(row.colnames, row, strict=True)) for row in table])
+    return found[0], found[1]
 
 
 def row_of(table: "Table", exposure: str) -> "TableRow":
@@ -200,7 +224,7 @@ def row_of(table: "Table", exposure: str) -> "TableRow":
 
 
 def image_files(folders: Sequence[Path], table: "Table", pointing: Path) -> dict[str, Path]:
-    """Images by exposure, in the order of their names."""
+    """Images by exposure that have a pointing, in the order of their names."""
     missing = [str(one) for one in folders if not one.is_dir()]
     if missing:
         raise UserError(f"align: no such folder: {', '.join(missing)}")
@@ -208,7 +232,8 @@ def image_files(folders: Sequence[Path], table: "Table", pointing: Path) -> dict
     unknown = sorted(set(files) - set(table["exposure"]))
     if unknown:
         raise UserError(f"{pointing}: no pointing of {', '.join(unknown)}; make the table again by pointing")
-    return dict(sorted(files.items()))
+    placed = set(table["exposure"][table["reason"] == ""])
+    return {name: path for name, path in sorted(files.items()) if name in placed}
 
 
 def centre_of(table: "Table") -> Plane:
@@ -280,7 +305,7 @@ def row_of_group(row: Row, measured: Mapping[str, Sequence[Measured]], table: "T
         "roll_solved": row.roll_solved, "sources": row.sources, "stars": row.stars, "common": row.common,
         "rms_catalogue": row.rms_catalogue / MAS, "rms_common": row.rms_common / MAS, "false_probability": row.false,
         "pivot_ra": float(ra), "pivot_dec": float(dec), "prior_error": float(np.max(mine["error"])),
-        "reason": "; ".join(row.reasons),
+        "reason": "; ".join(row.reasons), "kept": False,
     }  # fmt: skip
 
 
@@ -297,6 +322,7 @@ def blind_group(name: str, table: "Table") -> dict[str, Any]:
         "part": name, **zero,
         **nothing, "shift_error": error, "roll_error": roll_error, "roll_solved": False, "prior_error": error,
         "pivot_ra": float(mine["ra"][0]), "pivot_dec": float(mine["dec"][0]), "reason": "no direct image",
+        "kept": False,
     }  # fmt: skip
 
 

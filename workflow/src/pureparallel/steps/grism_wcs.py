@@ -15,10 +15,9 @@ from ..core.grid import ARCSEC
 from ..core.grism_shift import Shift
 from ..core.pointing import Pointing
 from ..core.ramps import DO_NOT_USE
-from ..exposures import Exposure
+from ..exposures import Exposure, read_verdicts
 from ..provenance import Lineage
 from .align import JITTER
-from .image2 import read_verdicts
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -26,10 +26,11 @@ def image2(
     *,
     rates: Path,
     masks: Path,
-    exposures: Path,
     references: Path,
     calibrated: Path,
     causes: list[str] | None = None,
+    exclude: list[str] | None = None,
+    exclude_scattered: bool = True,
 ) -> None:
     """Calibrate the direct images of a chunk.
 
@@ -39,8 +40,6 @@ def image2(
         Folder that detector1 made of this chunk.
     masks : Path
         Folder that mask_artifacts made of it.
-    exposures : Path
-        Table of exposures, which says which are used.
     references : Path
         Input: the record of the reference files, or the root of a CRDS cache, whose operational context then holds.
     calibrated : Path
@@ -48,47 +47,49 @@ def image2(
         where there is no image; left_out is true where that is on purpose.
     causes : list of str
         Artifacts whose pixels are not to be used, of those that mask_artifacts marks; by default all.
+    exclude : list of str
+        Exposures that the user leaves out.
+    exclude_scattered : bool
+        Leave out exposures that mask_artifacts finds spoilt by scattered light.
     """
     logger = log.of("image2")
     chosen = list(bitmasks.CAUSES) if causes is None else causes
     for cause in chosen:
         if cause not in bitmasks.CAUSES:
             raise UserError(f"image2.causes: {cause!r} is no artifact; there are {', '.join(bitmasks.CAUSES)}")
-    verdicts = read_verdicts(exposures)
     context = calibration.configure(references)
     calibration.ready(module for module, _ in CHAIN)
     known = rate_images.in_folder(rates)
-    items: dict[str, list[Path]] = {name: [exposures] for name in known}
+    masked = {name: io.read_json(masks / f"{name}.metrics.json") for name in known}
+    unused = {
+        name: why_not(one, masked[name], exclude or [], exclude_scattered=exclude_scattered)
+        for name, one in known.items() if isinstance(one, Exposure)
+    }  # fmt: skip
+    items: dict[str, list[Path]] = {name: [masks / f"{name}.metrics.json"] for name in known}
     for name, one in known.items():
-        if not isinstance(one, str) and not why_not(one, verdicts):
-            items[name] = [one.path, masks / f"{name}_mask.fits", exposures]
+        if isinstance(one, Exposure) and not unused[name] and not masked[name]["reason"]:
+            items[name] = [one.path, masks / f"{name}_mask.fits"]
 
     def work(name: str, inputs: Sequence[Path], lineage: Lineage, folder: Path) -> Mapping[str, Any]:
         one = known[name]
         if isinstance(one, str):
             raise UserError(f"no rate image: {one}")
-        reason = why_not(one, verdicts)
-        return {"reason": reason, "left_out": True} if reason else calibrate(one, inputs[1], lineage, folder)
+        if unused[name]:
+            return {"reason": unused[name], "left_out": True}
+        if masked[name]["reason"]:
+            raise UserError(f"no mask: {masked[name]['reason']}")
+        return calibrate(one, inputs[1], lineage, folder)
 
     options = {"context": context, "causes": chosen}
     batches.run(calibrated, items, work, step="image2", options=options, logger=logger)
 
 
-def read_verdicts(path: Path) -> dict[str, str]:
-    """By exposure, why it is not used; empty where it is."""
-    from astropy.table import Table
-
-    table = Table.read(io.open_fits(path, extensions=("EXPOSURES",))["EXPOSURES"], mask_invalid=False)
-    table.convert_bytestring_to_unicode()
-    return {str(row["exposure"]): "" if row["use"] else str(row["reason"]) or "not used" for row in table}
-
-
-def why_not(one: Exposure, verdicts: Mapping[str, str]) -> str:
-    """Why an exposure gets no calibrated image; empty where it does."""
-    if one.name not in verdicts:
-        return "not in the table of exposures; make the table again by select_exposures"
+def why_not(one: Exposure, masked: Mapping[str, Any], exclude: Sequence[str], *, exclude_scattered: bool) -> str:
+    """Why an exposure is not asked to give a calibrated image; empty where it is."""
     kind = str(one.key("EXP_TYPE"))
-    return verdicts[one.name] or ("" if kind.endswith("_IMAGE") else f"not a direct image ({kind})")
+    if not kind.endswith("_IMAGE"):
+        return f"not a direct image ({kind})"
+    return rate_images.left_out(one.name, masked, exclude, exclude_scattered=exclude_scattered)
 
 
 def calibrate(one: Exposure, mask: Path, lineage: Lineage, folder: Path) -> Mapping[str, Any]:

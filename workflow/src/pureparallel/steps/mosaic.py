@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .. import UserError, calibration, io, log
 from ..core import drizzling, grid, outliers
 from ..core.grid import Grid
-from ..frames import Frame, Pixels, footprints, loader, look, read_solution, survey
+from ..frames import Frame, Pixels, footprints, loader, look, read_common_part, read_solution, survey
 from ..provenance import Lineage
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def mosaic(
     images : list of Path
         Input: folders of <exposure>_bkgsub.fits.
     solution : Path
-        Input: the table of align.
+        Input: where images lie, of placement. They cover the field where centre and size are not given.
     image : Path
         Output: FITS with SCI and ERR in MJy/sr, WHT (inverse variance of the sky) and EXP in s.
     rejected : Path
@@ -113,7 +113,7 @@ def mosaic(
     aligned = read_solution(solution)
     known, reasons = survey(images, filter)
     plane = field_grid(footprints(aligned), pixel_scale, centre, size, field)
-    frames, failed = look(known, aligned)
+    frames, failed = look(known, aligned, read_common_part(solution))
     for name, reason in (reasons | failed).items():
         logger.warning("%s is not in the mosaic: %s", name, reason)
     load = loader(memory / 2)

@@ -1,7 +1,9 @@
 """Fetch the reference files that a field needs, before its data are there; all that follows reads them only."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from .. import UserError, io, log
 from ..provenance import Lineage
@@ -22,7 +24,8 @@ def references(
     exposures : str
         The rows of the field's manifest, JSON.
     record : Path
-        Output: JSON with the context, the cache's root, and SHA-1 and size of every mapping and reference file.
+        Output: JSON with the context, the cache's root, and SHA-1 and size of every mapping and reference file. What
+        it held before stays, byte for byte, where that tells all that is needed.
     context : str
         File name of the context, such as jwst_1413.pmap.
     cache : Path
@@ -48,12 +51,27 @@ def references(
     if not wanted:
         raise UserError(f"references: {context} has no reference for any exposure of the field; choose a later one")
     files |= crds_cache.complete(cache, wanted, source, say)
-    lineage = Lineage.of("references", [], context=context, server=server, exposures=len(rows))
-    io.write_json(record, {
-        "simulated": False, **lineage.record(), "context": context, "root": str(cache.absolute()),
-        "files": {one.pop("path"): one | {"types": wanted.get(name, [])} for name, one in files.items()},
-    })  # fmt: skip
+    root = str(cache.absolute())
+    told = {one.pop("path"): one | {"types": wanted.get(name, [])} for name, one in files.items()}
+    if not holds(record, context, root, told):
+        lineage = Lineage.of("references", [], context=context, server=server, exposures=len(rows))
+        content = {"simulated": False, **lineage.record(), "context": context, "root": root, "files": told}
+        io.write_json(record, content)
     logger.info(
         "%d mappings and %d references of %s, %.0f MB, as they were first fetched",
-        len(mappings), len(wanted), context, sum(one["bytes"] for one in files.values()) / 1e6,
+        len(mappings), len(wanted), context, sum(one["bytes"] for one in told.values()) / 1e6,
     )  # fmt: skip
+
+
+def holds(record: Path, context: str, root: str, files: Mapping[str, Any]) -> bool:
+    """Whether a record speaks of all these files as they are: then its bytes stay, and what was made by it."""
+    if not record.is_file():
+        return False
+    try:
+        old = io.read_json(record)
+    except UserError:
+        return False
+    known, facts = old.get("files", {}), ("sha1", "bytes", "modified")
+    same = (old.get("context"), old.get("root")) == (context, root)
+    return same and all([known.get(path, {}).get(key) for key in facts] == [one[key] for key in facts]
+                        for path, one in files.items())  # fmt: skip

@@ -1,4 +1,4 @@
-"""Gather what is known of a field's exposures, and decide which of them later steps use."""
+"""Gather what is known of a field's exposures: which of them later steps use, and why not the others."""
 
 import html
 from collections import Counter
@@ -89,11 +89,9 @@ def select_exposures(
     placed = {str(row["exposure"]): row for row in Table.read(io.open_fits(pointing)["POINTING"], mask_invalid=False)}
     rows = []
     for name, one in known.items():
-        row, scattered = row_of(name, one, measured(rates, name), measured(masks, name), placed.get(name))
-        if not row["reason"] and name in exclude:
-            row["reason"] = "left out by the field's configuration (select_exposures.exclude)"
-        if not row["reason"] and exclude_scattered:
-            row["reason"] = scattered
+        masked = measured(masks, name)
+        row = row_of(name, one, measured(rates, name), masked, placed.get(name))
+        row["reason"] = row["reason"] or exposures.left_out(name, masked, exclude, exclude_scattered=exclude_scattered)
         rows.append(row | {"use": not row["reason"]})
     found = Table(rows=rows, names=list(COLUMNS))
     refuse_failures(found, max_failed_fraction, field)
@@ -114,8 +112,8 @@ def select_exposures(
 
 def row_of(
     name: str, one: Exposure | str, reduced: Mapping[str, Any], masked: Mapping[str, Any], place: "Row | None"
-) -> tuple[dict[str, Any], str]:
-    """Row of an exposure, whose reason is filled where a step failed on it; and why it is spoilt by scattered light."""
+) -> dict[str, Any]:
+    """Row of an exposure, whose reason is filled where a step failed on it."""
     row = {key: kind() if kind is not float else np.nan for key, (kind, _, _) in COLUMNS.items()}
     row |= {key: reduced[key] for key in COLUMNS if reduced.get(key) is not None}
     row |= {"exposure": name, "not_used": reduced.get("do_not_use", np.nan), "masked": masked.get("masked", np.nan)}
@@ -130,7 +128,7 @@ def row_of(
         }  # fmt: skip
     if place is not None:
         row |= {"group": str(place["group"]), "pointing_error": float(place["error"])}
-    return row, str(masked["exclude_reason"]) if masked.get("exclude") else ""
+    return row
 
 
 def measured(folders: list[Path], exposure: str) -> dict[str, Any]:
