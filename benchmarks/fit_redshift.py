@@ -16,11 +16,11 @@ HEAD = (
     "of them wrong", "P > 0.99", "of them right", "mean P", "truth within 68 %", "PIT in fifths",
     "line pulls", "flux / truth", "met",
 )  # fmt: skip
-COST_HEAD = ("sources", "fit alone, CPU s per source", "whole step", "with figures", "met")
+COST_HEAD = ("sources", "fit alone, CPU s per source", "whole step", "with figures", "peak memory, MB", "met")
 BESIDE_HEAD = ("fitter", "sources", "right", "right with 2 lines", "NMAD", "CPU s per source")
 
 FIT_ALONE = """
-import json, sys, time
+import json, resource, sys, time
 from dataclasses import fields
 from pathlib import Path
 from astropy.table import Table
@@ -43,7 +43,8 @@ for _ in range(3):
     for i, name in enumerate(ids):
         fitter.fit(i, {"id": name})
     taken.append((time.process_time() - start) / len(ids))
-Path("alone.json").write_text(json.dumps(sorted(taken)[1]))
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+Path("alone.json").write_text(json.dumps({"cpu": sorted(taken)[1], "memory": memory}))
 """
 
 CONTINUA = """
@@ -182,9 +183,9 @@ def costs(sizes: Sequence[int] = (50, 100, 200)) -> list[list[str]]:
             resources = (ROOT / "resources" / "lines.ecsv", ROOT / "resources" / "continuum.ecsv")
             run(folder, "jwst", "python", "-c", FIT_ALONE, *resources)
             alone = json.loads((folder / "alone.json").read_text())
-            plain, drawn = fit(folder) / sources, fit(folder, 1) / sources
-        met = "yes" if alone <= 0.05 else "NO"
-        table.append([str(sources), f"{alone:.4f}", f"{plain:.3f}", f"{drawn:.3f}", met])
+            plain, drawn = fit(folder) / sources, fit(folder, 2) / sources
+        met, memory = "yes" if alone["cpu"] <= 0.05 else "NO", f"{alone['memory']:.0f}"
+        table.append([str(sources), f"{alone['cpu']:.4f}", f"{plain:.3f}", f"{drawn:.3f}", memory, met])
     return table
 
 
@@ -197,7 +198,7 @@ def beside(sources: int = 40) -> list[list[str]]:
         ours = judged(folder)
         resources = (ROOT / "resources" / "lines.ecsv", ROOT / "resources" / "continuum.ecsv")
         run(folder, "jwst", "python", "-c", FIT_ALONE, *resources)
-        alone = json.loads((folder / "alone.json").read_text())
+        alone = json.loads((folder / "alone.json").read_text())["cpu"]
         run(folder, "msaexp", "python", "-c", BESIDE, sources)
         theirs = json.loads((folder / "beside.json").read_text())
         code = (

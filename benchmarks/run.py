@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -163,10 +163,9 @@ def simulation() -> None:
     table("Simulating 2048 x 2048, 6 groups (bars: 60 CPU s, 3000 MB)", ["exposure", "CPU s", "peak memory MB"], rows)
 
 
-def stages() -> dict[str, Callable[[], Iterable[tuple[str, Sequence[str], Sequence[Sequence[str]]]]]]:
-    """The tables of every step that has a benchmark of its own."""
-    own = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "run")
-    return {name: importlib.import_module(name).tables for name in own}
+def stages() -> list[str]:
+    """Steps that have a benchmark of their own."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "run")
 
 
 def main() -> None:
@@ -179,7 +178,7 @@ def main() -> None:
         if name in whole:
             whole[name]()
         elif name in steps:
-            for title, head, rows in steps[name]():
+            for title, head, rows in importlib.import_module(name).tables():
                 table(title, head, rows)
         else:
             sys.exit(f"bench: there is no {name!r}; there are {', '.join((*whole, *steps))}")

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from pureparallel import slitless_spectra, slitless_stacks
+from pureparallel.core.grid import Grid
+from pureparallel.provenance import Lineage
 
 
 def fit(run_in, root, folder, *more, spectra="spectra.fits", name="redshifts"):
@@ -37,15 +40,16 @@ def niriss(root, run_in, tmp_path_factory):
 def test_niriss_redshifts_are_right(root, run_in, niriss):
     found = judged(run_in, root, niriss)
     assert found["failed"] == 0
-    assert found["right"] >= 0.85
-    assert found["right_several"] >= 0.9
+    assert found["right"] >= 0.87
+    assert found["right_several"] >= 0.92
     assert found["nmad_several"] < 2e-3
     assert found["flag_3"] >= 20
-    assert found["right_3"] >= 0.95
+    assert found["right_3"] >= 0.97
     assert 0.55 < found["within_68"] < 0.92
     assert abs(found["mean_p"] - found["right"]) < 0.08
-    assert 0.8 < found["pull"] < 1.35
-    assert found["flux_ratio"] == pytest.approx(1, abs=0.08)
+    assert 0.85 < found["pull"] < 1.25
+    # the gas is 7 % more extended than the profile that the fit is told: bright lines lose some of their light
+    assert 0.84 < found["flux_ratio"] < 1.04
     assert found["chi2_dof"] == pytest.approx(1, abs=0.15)
 
 
@@ -59,6 +63,29 @@ def test_nircam_redshifts_are_right(root, run_in, tmp_path):
     assert found["nmad_several"] < 4e-4
     assert found["flag_3"] >= 6
     assert found["right_3"] == 1
+
+
+def pictures(folder):
+    """2-D stacks, a direct image and a segmentation map of the sources, as flags."""
+    sources, setups = slitless_spectra.read(folder / "spectra.fits")
+    rows, images = [], []
+    for setup in setups:
+        for source, roll in zip(setup.source, setup.roll, strict=True):
+            if source not in sources["id"]:
+                continue
+            row = dict.fromkeys(slitless_stacks.COLUMNS, 0.0)
+            row |= {"source": source, "grism": setup.grism, "filter": setup.filter, "roll": roll}
+            rows.append(row)
+            images.append(np.ones((4, 15, len(setup.wave)), np.float32))
+    slitless_stacks.write(folder / "stacks.fits", rows, images, Lineage.of("stack", []))
+    grid = Grid(150.0, 2.0, 0.05, (200, 200), (100.0, 100.0))
+    labels = np.zeros(grid.shape, np.uint32)
+    labels[80:120, 80:120] = 1
+    for name, values in (("image", np.ones(grid.shape, np.float32)), ("segm", labels)):
+        hdu = fits.ImageHDU(values, name="SCI")
+        hdu.header.update(grid.keywords())
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(folder / f"{name}.fits", checksum=True)
+    return "--stacks", "stacks.fits", "--detection", "image.fits", "--segmentation", "segm.fits"
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +114,7 @@ def few(root, run_in, niriss, tmp_path_factory):
         fits.BinTableHDU(Table({"z": grid}), name="ZGRID"),
     ]
     fits.HDUList([*hdus, fits.ImageHDU(pdfs, name="PZ")]).writeto(folder / "photoz.fits", checksum=True)
-    fit(run_in, root, folder, "--photoz", "photoz.fits")
+    fit(run_in, root, folder, "--photoz", "photoz.fits", "--min-figure-flag", 1, *pictures(folder))
     return folder
 
 

@@ -43,7 +43,7 @@ def test_every_result_of_the_report_opens(demo, tmp_path):
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
     flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"]
     done = subprocess.run(
-        [BROWSER, *flags, "--virtual-time-budget=60000", "--dump-dom", page.as_uri()],
+        [BROWSER, *flags, "--virtual-time-budget=120000", "--dump-dom", page.as_uri()],
         capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
     found = re.search(r'<pre id="outcome">(.*?)</pre>', done.stdout, re.S)
@@ -54,6 +54,10 @@ def test_every_result_of_the_report_opens(demo, tmp_path):
         "Exposures/sim-niriss",
         "Images/sim-niriss",
         "Validation/sim-niriss",
+        "Spectra/sim-niriss",
+        "Slitless redshifts/sim-niriss",
+        "Redshifts/sim-niriss",
+        "Redshifts/ceers-msa",
         "NIRSpec redshifts/ceers-msa",
         "Lineage/Other",
     }, outcome

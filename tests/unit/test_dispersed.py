@@ -283,7 +283,11 @@ def test_cutouts_give_back_a_spectrum(optics, along_x, tmp_path):
     images = {"SCI": image + 1, "ERR": image, "DQ": np.full(image.shape, 2**31, np.uint32), "TOTAL": image + 1}
     own = place.of(image)
     path = tmp_path / "one_spec2.fits"
-    spec2_files.write(path, {"GRISM": "G"}, rows, [place, None], [own, None], images, Lineage.of("spec2", []))
+    along, across = np.array([0.1, 0.6, 0.3]), np.array([0.2, 0.5, 0.3])
+    spec2_files.write(
+        path, {"GRISM": "G"}, rows, [place, None], [own, None], [(along, across), None], images,
+        Lineage.of("spec2", []),
+    )  # fmt: skip
     read = spec2_files.read(path)
     found = read.of(5)
     assert read.of(6) is None and read.of(7) is None
@@ -291,6 +295,7 @@ def test_cutouts_give_back_a_spectrum(optics, along_x, tmp_path):
     np.testing.assert_allclose(found.sci - found.contam, own, atol=1e-6)
     np.testing.assert_allclose(found.model, own)
     assert (found.dq == 2**31).all()
+    np.testing.assert_allclose((found.along, found.across), (along, across))
     row = read.sources[0]
     assert image[row["low"], row["left"]] + 1 == pytest.approx(found.sci[0, 0])
     inside = (found.wavelength > 1.13) & (found.wavelength < 1.47)

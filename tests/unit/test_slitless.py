@@ -289,6 +289,29 @@ def test_photometry_decides_what_a_single_line_is(various, families):
         assert "agreeing photometric redshift" in reason
 
 
+def test_photometry_that_leaves_two_redshifts_decides_nothing(various, families):
+    """Flag 2 asks for one likely redshift, and not only for one that the photometry allows."""
+    z = various.grid.z
+    either = np.logaddexp(-0.5 * ((z - 0.9) / 0.1) ** 2, 6.5 - 0.5 * ((z - 2.34) / 0.1) ** 2)
+    found, (flag, reason) = judged(various, families, 1, log_prior=either, z_phot=(0.9, 0.1))
+    assert found.peaks[0].probability < slitless_lines.SURE
+    assert flag == 1
+    assert " or " in reason
+
+
+def test_what_the_edge_of_a_band_cuts_is_measured_but_no_evidence(mixtures, stars, families):
+    """Hα with some three fifths of its light inside."""
+    wave = make([(0.9, {HA: 900.0}, 0.5)], 1.0)[0].wave
+    z = (wave[-1] + 47 * 0.2) / HA - 1
+    chunk = slitless_fit.chunk(make([(z, {HA: 4000.0}, 0.5)], 1.0, 6)[:1], mixtures, stars, PLAIN)
+    fitted = lines.at_resolution(families, 100)
+    place = [family.name for family in fitted].index("Ha+NII")
+    use = slitless_lines.stars_in_use(chunk.of(0), chunk.grid.mixtures, chunk.continuum, z)
+    snr = slitless_lines.significance(chunk.of(0), fitted, chunk.continuum, z, use)
+    assert measured(chunk, 0, fitted, z).snr[place] > 5
+    assert np.isnan(snr[place])
+
+
 def test_no_line_is_said_so(various, families):
     _, (flag, reason) = judged(various, families, 2)
     assert flag == 1

@@ -34,8 +34,9 @@ def test_dry_run_of_the_demonstration(checkout):
         "detector1": "6", "persistence": "6", "mask_artifacts": "6", "pointing": "1", "select_exposures": "1",
         "image2": "3", "background_image": "3", "align": "1", "placement": "3", "mosaic": "3", "colour_image": "1",
         "detect": "1", "photometry": "1", "photoz": "1", "validate_rates": "1", "validate_catalogue": "1",
-        "msa_slitlets": "3", "msa_extract": "1", "msa_redshift": "1", "merge_redshifts": "1",
-        "lineage": "2", "software": "1", "all": "1", "total": "73",
+        "grism_wcs": "1", "background_wfss": "3", "spec2": "3", "stack": "1", "fit_redshift": "1",
+        "msa_slitlets": "3", "msa_extract": "1", "msa_redshift": "1", "merge_redshifts": "2", "redshift_summary": "2", "validate_redshifts": "1",
+        "lineage": "2", "software": "1", "all": "1", "total": "86",
     }  # fmt: skip
 
 

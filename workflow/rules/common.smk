@@ -1,17 +1,27 @@
 # Helpers of all rules: the checked configuration, what a result depends on besides data, and sizes of jobs.
+import inspect
 import json
 import os
 import shlex
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import flag
+from snakemake.path_modifier import PATH_MODIFIER_FLAG
+from snakemake.settings.types import SharedFSUsage
 
-from pureparallel import UserError, names, products
+from pureparallel import UserError, names, products, storage_mends
 from pureparallel import config as configuration
 from pureparallel.provenance import commit
-from pureparallel.sources import sources as source_files
+from pureparallel.sizes import by_frame, growing
+from pureparallel.sources import stamp
 
-ROOT = Path(workflow.basedir).parent
+if workflow.storage_settings.default_storage_provider:
+    storage_mends.apply()
+
+# A container has a checkout of its own: all of its jobs' software but Snakefile, rules and configuration.
+ROOT = Path(os.environ.get("PUREPARALLEL_ROOT") or Path(workflow.basedir).parent)
 DIGESTS = json.loads((ROOT / "locks" / "digests.json").read_text())["environments"]
 
 # Jobs enter their environment by `"$PIXIW" run --as-is -e <environment>`; by the shell's prefix and not by a parameter,
@@ -27,12 +37,21 @@ def fields_folder():
 
 
 try:
-    for file in workflow.configfiles:
+    for file in () if workflow.remote_exec else workflow.configfiles:
         configuration.read_yaml(Path(file))  # what Snakemake reads without a word, such as a key that stands twice
-    FIELDS = configuration.load(config, fields_folder(), where=" + ".join(map(str, workflow.configfiles)))
+    where = " + ".join(map(str, workflow.configfiles))
+    FIELDS = configuration.load(config, fields_folder(), where=where, trusted=workflow.remote_exec)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 NEIGHBOURS = products.neighbours(FIELDS)
+
+# A job that sees none of our files is sent the Snakefiles and these.
+if SharedFSUsage.SOURCES not in workflow.storage_settings.shared_fs_usage and not workflow.remote_exec:
+    of_fields = [fields_folder() / f"{name}{suffix}" for name in FIELDS for suffix in (".yaml", ".tsv")]
+    workflow.configfiles += [file for file in of_fields if file.is_file()]
+
+# Fields that rules for the whole survey list. A cluster's job has none of these, and reads only the field it works on.
+SURVEY = {} if workflow.remote_exec else FIELDS
 
 
 def field_of(wildcards):
@@ -44,7 +63,23 @@ def field_of(wildcards):
 
 def fields_with(*attributes):
     """Names of the fields that have something: `slitlets`, `exposures`."""
-    return [name for name, field in FIELDS.items() if all(getattr(field, attribute) for attribute in attributes)]
+    return [name for name, field in SURVEY.items() if all(getattr(field, attribute) for attribute in attributes)]
+
+
+def fields_with_redshifts():
+    """Names of the fields that have spectra of sources."""
+    return [name for name, field in SURVEY.items() if products.spectra(field, None)]
+
+
+def fields_to_compare():
+    """Those of them whose redshifts are known otherwise, too."""
+    known = {name: FIELDS[name].option("validate_redshifts.redshifts") for name in fields_with_redshifts()}
+    return [name for name, table in known.items() if table or FIELDS[name].is_simulated]
+
+
+def given(*inputs):
+    """Inputs that not every field has, as flags of their own names."""
+    return lambda wildcards, input: names.flags({name: list(input[name]) for name in inputs})
 
 
 def fields_from(*sources):
@@ -53,7 +88,9 @@ def fields_from(*sources):
 
 
 def from_source(*sources):
-    """The same as a pattern, for the constraint of a wildcard."""
+    """The same as a pattern, for the constraint of a wildcard; the rule of a cluster's job is chosen already."""
+    if workflow.remote_exec:
+        return names.FIELD
     return "|".join(fields_from(*sources)) or "(?!)"
 
 
@@ -67,14 +104,35 @@ def manifest(wildcards):
     return manifest_of(wildcards.field)
 
 
+def quick(function):
+    """`function`, with its signature at hand: Snakemake asks for it several times per job."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
 def option(path):
     """The value of an option of the job's field, for `params`."""
-    return lambda wildcards: field_of(wildcards).option(path)
+    return quick(lambda wildcards: field_of(wildcards).option(path))
 
 
 def flags(section, *without):
-    """All options of a rule as the flags of its command, without some; `chunk` is the workflow's own."""
-    return lambda wildcards: names.flags(field_of(wildcards).options[section], without=("chunk", *without))
+    """All options of a rule as the flags of its command, without some; `chunk` is the workflow's own.
+
+    Files that options name are inputs as well: of those in object storage the flags name the local copies.
+    """
+
+    @cache  # a survey's jobs share the text
+    def plain(field):
+        return names.flags(field.options[section], without=("chunk", *without))
+
+    def value(wildcards, input=()):
+        prefix = workflow.storage_settings.default_storage_prefix
+        if not prefix:
+            return plain(field_of(wildcards))
+        options = storage_mends.with_copies(field_of(wildcards).options[section], input, prefix)
+        return names.flags(options, without=("chunk", *without))
+
+    return quick(value)
 
 
 def aside(function):
@@ -111,54 +169,24 @@ def of_job(function):
         except UserError as error:
             raise WorkflowError(str(error)) from None
 
-    return value
+    return quick(value)
 
 
 def in_checkout(*parts):
-    """A file of this checkout as an input: never in remote storage, relative where it can be."""
+    """A file of this checkout as an input: never in remote storage, relative where it can be.
+
+    With `local` it would be that as well, but so would be the job: Snakemake runs such jobs where it was started.
+    """
     path = ROOT.joinpath(*parts)
-    return local(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
+    return flag(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path), PATH_MODIFIER_FLAG)
 
 
 def code(step):
     """The source files of a step as an input: Snakemake tracks no imported modules. Touching one re-runs nothing."""
-    package = ROOT / "workflow" / "src" / "pureparallel"
-    return [in_checkout(path.relative_to(ROOT)) for path in source_files(step, package)]
+    path = stamp(step, ROOT / "workflow" / "src" / "pureparallel", Path(".snakemake") / "pureparallel.code")
+    return flag(str(path), PATH_MODIFIER_FLAG)
 
 
 def env_digest(env):
     """Digest of an environment's lock for `params`: a changed lock re-runs what ran in it, and says why."""
     return DIGESTS[env]
-
-
-def megabytes(paths):
-    """Sizes of files, folders with all that lies in them; Snakemake asks again where one does not exist yet."""
-    for path in map(Path, paths):
-        files = [path] if not path.is_dir() else (one for one in path.rglob("*") if one.is_file())
-        yield from (file.stat().st_size / 2**20 for file in files)
-
-
-def growing(base, per_mb=0.0, of=None, by=sum):
-    """Memory in MB or time in minutes: `base` and a multiple of the input's size in MB, more at every attempt.
-
-    The size is that of the inputs named `of`, else of all: of their files the sum, or the largest with `by=max`.
-    In memory, 200 MB are for Snakemake, which starts twice within a cluster's job.
-    """
-
-    def value(wildcards, input, attempt):
-        named = [input] if of is None else [input[name] for name in of.split()]
-        paths = [path for one in named for path in ([one] if isinstance(one, str) else one)]
-        size = by([0.0, *megabytes(paths)]) if per_mb else 0.0
-        return int((base + per_mb * size) * attempt)
-
-    return value
-
-
-def by_frame(base, per_mpix):
-    """The same for simulated exposures: `base` and a multiple of the detector's part in megapixels."""
-
-    def value(wildcards, attempt):
-        _, _, columns, rows = field_of(wildcards).option("simulate.frame")
-        return int((base + per_mpix * columns * rows / 1e6) * attempt)
-
-    return value

@@ -46,8 +46,8 @@ rule persistence:
     benchmark:
         "<benchmarks>/persistence/{field}_{chunk}.jsonl"
     resources:
-        mem_mb=growing(480, per_mb=11.5, of="rates earlier", by=max),
-        runtime=growing(10, per_mb=0.01, of="rates earlier"),
+        mem_mb=growing(480, per_mb=11.5, of="rates", by=max),
+        runtime=growing(10, per_mb=0.05, of="rates"),
     params:
         options=flags("persistence"),
         env=env_digest("jwst"),

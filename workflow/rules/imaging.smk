@@ -46,7 +46,7 @@ rule background_image:
     benchmark:
         "<benchmarks>/background_image/{field}_{chunk}.jsonl"
     resources:
-        mem_mb=growing(550, per_mb=8, of="calibrated", by=max),
+        mem_mb=growing(550, per_mb=10, of="calibrated", by=max),
         runtime=growing(10, per_mb=0.02, of="calibrated"),
     params:
         options=flags("background_image"),

@@ -73,37 +73,3 @@ rule msa_redshift:
         '"$PIXIW" run --as-is -e msaexp pureparallel msa_redshift --field {wildcards.field}'
         " --spectra {input.spectra:q} --line-list {input.lines:q} --redshifts {output.redshifts:q}"
         " --figures {output.figures:q} --metrics {output.metrics:q} {params.options} &> {log:q}"
-
-
-rule merge_redshifts:
-    input:
-        spectra=of_job(products.of_chunks("<results>/{field}/msa_extract/{field}_{chunk}_spectra.fits")),
-        redshifts=of_job(products.of_chunks("<results>/{field}/msa_redshift/{field}_{chunk}_redshifts.fits")),
-        code=code("merge_redshifts"),
-    output:
-        table="<results>/{field}/{field}_redshifts.fits",
-        lineage="<results>/{field}/{field}_redshifts.prov.json",
-        spectra=directory("<results>/{field}/spectra"),
-        metrics="<results>/{field}/{field}_redshifts.metrics.json",
-        overview=report(
-            "<results>/{field}/{field}_redshifts.html",
-            caption="../report/merge_redshifts.rst",
-            category="NIRSpec redshifts",
-            subcategory="{field}",
-            labels={"source": "all: table of redshifts and lines"},
-        ),
-    log:
-        "<logs>/merge_redshifts/{field}.log",
-    benchmark:
-        "<benchmarks>/merge_redshifts/{field}.jsonl"
-    resources:
-        mem_mb=growing(400, per_mb=3),
-        runtime=growing(5, per_mb=0.1),
-    params:
-        options=flags("merge_redshifts"),
-        env=env_digest("default"),
-    shell:
-        '"$PIXIW" run --as-is -e default pureparallel merge_redshifts --field {wildcards.field}'
-        " --spectra {input.spectra:q} --redshifts {input.redshifts:q} --table {output.table:q}"
-        " --folder {output.spectra:q} --overview {output.overview:q} --metrics {output.metrics:q} {params.options}"
-        " &> {log:q}"

@@ -14,7 +14,7 @@ rule simulate_references:
     wildcard_constraints:
         field=from_source("simulate"),
     resources:
-        mem_mb=by_frame(600, 150),
+        mem_mb=by_frame(600, 150, option("simulate.frame")),
         runtime=growing(15),
     params:
         options=flags("simulate_references"),
@@ -47,7 +47,7 @@ rule simulate_sky:
     log:
         "<logs>/simulate_sky/{field}.log",
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(500),
         runtime=growing(5),
     params:
         options=flags("simulate_sky"),
@@ -85,7 +85,7 @@ rule simulate_exposure:
     wildcard_constraints:
         field=from_source("simulate"),
     resources:
-        mem_mb=by_frame(690, 290),
+        mem_mb=by_frame(690, 350, option("simulate.frame")),
         runtime=growing(10),
     params:
         observation=of_job(products.observation),

@@ -1,4 +1,4 @@
-# Products of simulated fields against the truth.
+# Products against the truth of simulated fields, redshifts against others that are known.
 
 
 rule validate_rates:
@@ -57,3 +57,35 @@ rule validate_catalogue:
         " --mosaics {input.mosaics:q} --solution {input.solution:q} --catalogue {input.catalogue:q}"
         " --photometry {input.photometry:q} --redshifts {input.redshifts:q} --metrics {output.metrics:q}"
         " --figure {output.figure:q} &> {log:q}"
+
+
+rule validate_redshifts:
+    input:
+        table="<results>/{field}/{field}_redshifts.fits",
+        lines=in_checkout("resources", "lines.ecsv"),
+        spectra=of_job(products.of_sources("<results>/{field}/stack/{field}_{chunk}_spectra.fits")),
+        truth=of_job(products.truth),
+        code=code("validate_redshifts"),
+        redshifts=of_job(products.files_of("validate_redshifts.redshifts")),
+    output:
+        metrics="<results>/{field}/{field}_validate_redshifts.metrics.json",
+        figure=report(
+            "<results>/{field}/{field}_validate_redshifts.png",
+            caption="../report/validate_redshifts.rst",
+            category="Validation",
+            subcategory="{field}",
+            labels={"what": "redshifts against the truth"},
+        ),
+    log:
+        "<logs>/validate_redshifts/{field}.log",
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        options=flags("validate_redshifts"),
+        given=given("spectra", "truth"),
+        env=env_digest("jwst"),
+    shell:
+        '"$PIXIW" run --as-is -e jwst pureparallel validate_redshifts --field {wildcards.field} --table {input.table:q}'
+        " --line-list {input.lines:q} {params.given} --metrics {output.metrics:q} --figure {output.figure:q}"
+        " {params.options} &> {log:q}"

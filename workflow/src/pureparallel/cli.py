@@ -5,6 +5,7 @@
 
 import argparse
 import ast
+import contextlib
 import importlib
 import inspect
 import re
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import UserError, __version__, log
+from . import UserError, __version__, guard, log
 
 STEPS = Path(__file__).parent / "steps"
 
@@ -38,6 +39,12 @@ def parameter_help(docstring: str) -> dict[str, str]:
     section = re.search(r"^Parameters\n-+\n(.*?)(?=^\w[^\n]*\n-+\n|\Z)", inspect.cleandoc(docstring), re.M | re.S)
     entries = re.findall(r"^(\w+) :[^\n]*\n((?:[ \t]+[^\n]*\n?|\n)*)", section[1] if section else "", re.M)
     return {name: " ".join(text.split()) for name, text in entries}
+
+
+def product(function: Callable[..., None]) -> str | None:
+    """Name of the first parameter whose description begins with Output: what no two processes may write at once."""
+    described = parameter_help(function.__doc__ or "")
+    return next((name for name, text in described.items() if text.startswith("Output")), None)
 
 
 def add_argument(parser: argparse.ArgumentParser, name: str, kind: Any, default: Any, description: str) -> None:
@@ -97,10 +104,12 @@ def main(argv: list[str] | None = None) -> int:
     logger = log.of(chosen)
     try:
         function = step(chosen)
-        arguments = step_parser(chosen, function).parse_args(argv[1:])
-        function(
-            **{k: tuple(v) if isinstance(v, list) and _is_tuple(function, k) else v for k, v in vars(arguments).items()}
-        )
+        arguments = vars(step_parser(chosen, function).parse_args(argv[1:]))
+        target = arguments.get(product(function) or "")
+        with guard.writing(target) if target else contextlib.nullcontext():
+            function(
+                **{k: tuple(v) if isinstance(v, list) and _is_tuple(function, k) else v for k, v in arguments.items()}
+            )
     except UserError as error:
         logger.error("%s", error)
         return 1

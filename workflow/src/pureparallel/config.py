@@ -8,7 +8,7 @@ import csv
 import difflib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -40,7 +40,7 @@ SCHEMAS = ROOT / "workflow" / "schemas"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # itself and no other, so that what follows from it can be cached
 class Field:
     """One field: its options with all defaults set, and its manifest's rows in order."""
 
@@ -136,7 +136,33 @@ class Field:
         return names.chunks(list(self.slitlets), self.option("msa_extract.chunk"))
 
 
-def load(survey: dict[str, Any], folder: Path, *, where: str = "config/config.yaml") -> dict[str, Field]:
+class Fields(Mapping[str, Field]):
+    """A survey's fields by name, each read when it is first asked for."""
+
+    def __init__(self, listed: list[str], read: Callable[[str], Field]) -> None:
+        self._read, self._known = read, dict.fromkeys(listed)
+        self._found: dict[str, Field] = {}
+
+    def __getitem__(self, name: str) -> Field:
+        if name not in self._found:
+            if name not in self._known:
+                raise KeyError(name)
+            self._found[name] = self._read(name)
+        return self._found[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+def load(
+    survey: dict[str, Any], folder: Path, *, where: str = "config/config.yaml", trusted: bool = False
+) -> Mapping[str, Field]:
     """Check a survey's configuration and read its fields.
 
     Parameters
@@ -147,10 +173,13 @@ def load(survey: dict[str, Any], folder: Path, *, where: str = "config/config.ya
         Holds <field>.yaml and <field>.tsv.
     where : str
         Name of the survey's file, for messages.
+    trusted : bool
+        Whether this was checked before, as in a cluster's job, by what submitted it: a field is then read without
+        checks of its rows, and only when it is asked for.
 
     Returns
     -------
-    dict of Field
+    mapping of str to Field
 
     Raises
     ------
@@ -158,11 +187,15 @@ def load(survey: dict[str, Any], folder: Path, *, where: str = "config/config.ya
         For an unknown key, a value out of bounds, a field that nobody defined, a manifest that is not right.
     """
     survey = coerce(survey, schema("config"))
-    check(survey, schema("config"), where)
-    return {name: load_field(name, survey, folder, where=where) for name in survey["fields"]}
+    if not trusted:
+        check(survey, schema("config"), where)
+    fields = Fields(survey["fields"], lambda name: load_field(name, survey, folder, where=where, trusted=trusted))
+    if not trusted:
+        dict(fields)
+    return fields
 
 
-def load_field(name: str, survey: Mapping[str, Any], folder: Path, *, where: str) -> Field:
+def load_field(name: str, survey: Mapping[str, Any], folder: Path, *, where: str, trusted: bool = False) -> Field:
     """Read one field: schema defaults, overridden by the survey's, overridden by the field's own."""
     names.check("field", name, where=f"{where}: fields")
     path = folder / f"{name}.yaml"
@@ -181,8 +214,9 @@ def load_field(name: str, survey: Mapping[str, Any], folder: Path, *, where: str
         low, high = options[step]["z_range"]
         if low >= high:
             raise UserError(f"{path} or {where}: {step}.z_range: {[low, high]} is empty; give low, high")
-    field = Field(name, options, read_manifest(folder / f"{name}.tsv"))
-    _check_exposures(field, path)
+    field = Field(name, options, read_manifest(folder / f"{name}.tsv", trusted=trusted))
+    if not trusted:
+        _check_exposures(field, path)
     return field
 
 
@@ -353,8 +387,8 @@ def _nearest(name: str, known: list[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def read_manifest(path: Path) -> tuple[dict[str, str], ...]:
-    """Read and check a field's manifest.
+def read_manifest(path: Path, *, trusted: bool = False) -> tuple[dict[str, str], ...]:
+    """Read and check a field's manifest; the values of its rows are not checked where they are trusted.
 
     Returns
     -------
@@ -383,7 +417,8 @@ def read_manifest(path: Path) -> tuple[dict[str, str], ...]:
         if "" in read or None in read.values():
             raise UserError(f"{where}: expected {len(header)} columns separated by tabs")
         row = dict.fromkeys(columns, "") | read
-        _check_row(row, where)
+        if not trusted:
+            _check_row(row, where)
         key = (row["exposure"], row["slitlet"], row["source"])
         if key in seen:
             raise UserError(f"{where}: {' '.join(filter(None, key))} stands in line {seen[key]} already")

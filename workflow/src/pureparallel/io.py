@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import UserError
+from . import UserError, guard
 from .names import sidecar
 from .provenance import Lineage, sha256
 
@@ -43,6 +43,7 @@ def atomic(path: Path) -> Iterator[Path]:
         part.chmod(0o666 & ~mask)  # mkstemp makes files private; products belong to the survey's group
         with part.open("rb") as file:
             os.fsync(file.fileno())
+        guard.check()
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -61,6 +62,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     try:
         yield part
         part.chmod(0o755)
+        guard.check()
         if path.exists():
             old = part.with_suffix(".old")
             path.rename(old)

@@ -8,6 +8,7 @@ All arguments are Snakemake's.
 """
 
 import argparse
+import contextlib
 import fcntl
 import os
 import re
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from . import ROOT, UserError, arrivals
+from . import ROOT, UserError, arrivals, progress, slurm, storage
 
 LOCK = Path(".snakemake") / "pureparallel.lock"
 
@@ -110,19 +111,36 @@ def catch_up(arguments: list[str]) -> Callable[[], None]:
     return lambda: None if targets else arrivals.write(folder, now)
 
 
+def ready(arguments: list[str]) -> None:
+    """Go on where the plugins of a profile are, and see that its object store can be used."""
+    try:
+        settings = storage.wanted(arguments)
+        environment = storage.environment(settings)
+        if environment:
+            storage.go_on_in(environment, arguments)
+        elif not changes_nothing(arguments):
+            storage.check(settings)
+    except UserError as error:
+        sys.exit(str(error))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run Snakemake in this process; never returns."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    os.environ["XDG_CONFIG_DIRS"] = f"{ROOT / 'profiles'}:/etc/xdg"  # where it finds `--profile slurm`
+    ready(arguments)
     lock = None if changes_nothing(arguments) else hold(working_folder(arguments))
     from snakemake.cli import main as snakemake
 
+    slurm.keep_to_squeue()
     # Snakemake 9.27 forgets to await the sizes of inputs that it asks for while it builds the graph.
     warnings.filterwarnings("ignore", message="coroutine .*InputFiles", category=RuntimeWarning)
     sys.argv[0] = "snakemake"
-    os.environ["XDG_CONFIG_DIRS"] = f"{ROOT / 'profiles'}:/etc/xdg"  # where it finds `--profile slurm`
     done = catch_up(arguments) if lock is not None else lambda: None
+    watched = contextlib.nullcontext() if lock is None else progress.recorded(working_folder(arguments))
     try:
-        snakemake(arguments)
+        with watched:
+            snakemake(arguments)
     except SystemExit as end:
         if not end.code:
             done()

@@ -4,6 +4,7 @@ Every function takes the field and the job's wildcards. Paths begin with the wor
 replaces, unless they are the user's own.
 """
 
+import functools
 import json
 import math
 from bisect import bisect_left
@@ -127,6 +128,7 @@ def plane(field: Field, _: Any) -> str:
     return names.flags({"centre": known[0], "size": known[1]}) if known else ""
 
 
+@functools.cache
 def _plane(field: Field) -> tuple[list[float], list[float]] | None:
     centre, size = field.option("mosaic.centre"), field.option("mosaic.size")
     if field.is_simulated:
@@ -145,12 +147,19 @@ def _plane(field: Field) -> tuple[list[float], list[float]] | None:
     return centre, size
 
 
+def extent(field: Field) -> tuple[float, float]:
+    """Width and height of the field's mosaics, arcsec, as far as they are known before the data."""
+    width, height = (_plane(field) or (None, DETECTOR))[1]
+    return width, height
+
+
 def placed(field: Field, job: Any) -> list[str]:
     """Images whose places a mosaic depends on: of all filters where its grid follows from them."""
     given = bool(plane(field, job))
     return [row["exposure"] for row in field.rows("niriss_image") if not given or row["filter"] == job.filter]
 
 
+@functools.cache
 def source_chunks(field: Field) -> list[str]:
     """Names of the chunks that a field's slitless sources are worked on in.
 
@@ -159,7 +168,7 @@ def source_chunks(field: Field) -> list[str]:
     """
     if not (field.wfss_chunks and field.image_filters):
         return []
-    width, height = (_plane(field) or (None, DETECTOR))[1]
+    width, height = extent(field)
     expected = width * height / 3600 * field.option("stack.density")
     return [f"{number:04d}" for number in range(1, math.ceil(expected / field.option("stack.chunk")) + 1)]
 
@@ -169,6 +178,28 @@ def of_sources(pattern: str) -> Callable[[Field, Any], list[str]]:
     return lambda field, _: [
         pattern.replace("{field}", field.name).replace("{chunk}", chunk) for chunk in source_chunks(field)
     ]
+
+
+def spectra(field: Field, _: Any) -> list[str]:
+    """Spectra of all chunks of a field: slitless ones, then NIRSpec's."""
+    slitless = of_sources("<results>/{field}/stack/{field}_{chunk}_spectra.fits")(field, None)
+    return slitless + of_chunks("<results>/{field}/msa_extract/{field}_{chunk}_spectra.fits")(field, None)
+
+
+def redshifts(field: Field, _: Any) -> list[str]:
+    """Redshifts of the same chunks."""
+    slitless = of_sources("<results>/{field}/fit_redshift/{field}_{chunk}_redshifts.fits")(field, None)
+    return slitless + of_chunks("<results>/{field}/msa_redshift/{field}_{chunk}_redshifts.fits")(field, None)
+
+
+def photometry(field: Field, _: Any) -> list[str]:
+    """Photometry of the slitless sources, where there are any."""
+    return [f"<results>/{field.name}/{field.name}_photometry.fits"] if source_chunks(field) else []
+
+
+def truth(field: Field, _: Any) -> list[str]:
+    """The truth of a simulated sky."""
+    return [f"<results>/{field.name}/{field.name}_truth.fits"] if field.is_simulated else []
 
 
 def part(field: Field, job: Any) -> str:
@@ -224,22 +255,26 @@ def neighbours(fields: Mapping[str, Field]) -> Callable[[Field, Any], list[str]]
     What ended within the window before an exposure began within twice as long: ramps are shorter than the window. The
     simulated detector is another than the real one.
     """
-    begun: dict[tuple[bool, str], list[tuple[datetime, str]]] = {}
-    for name, field in fields.items():
-        for chunk, exposures in field.exposure_chunks.items():
-            folder = f"<results>/{name}/detector1/{chunk}"
-            for exposure in exposures:
-                key = field.is_simulated, names.detector(exposure)
-                begun.setdefault(key, []).append((datetime.fromisoformat(field.exposures[exposure]["start"]), folder))
-    for times in begun.values():
-        times.sort()
+
+    @functools.cache
+    def begun() -> dict[tuple[bool, str], list[tuple[datetime, str]]]:
+        found: dict[tuple[bool, str], list[tuple[datetime, str]]] = {}
+        for name, field in fields.items():
+            for chunk, exposures in field.exposure_chunks.items():
+                folder = f"<results>/{name}/detector1/{chunk}"
+                for exposure in exposures:
+                    start = datetime.fromisoformat(field.exposures[exposure]["start"])
+                    found.setdefault((field.is_simulated, names.detector(exposure)), []).append((start, folder))
+        for times in found.values():
+            times.sort()
+        return found
 
     def of(field: Field, job: Any) -> list[str]:
         reach = 2 * timedelta(seconds=field.option("persistence.window"))
         found = {f"<results>/{field.name}/detector1/{job.chunk}"}
         for exposure in known(field, "chunk", job.chunk, field.exposure_chunks):
             start = datetime.fromisoformat(field.exposures[exposure]["start"])
-            times = begun[field.is_simulated, names.detector(exposure)]
+            times = begun()[field.is_simulated, names.detector(exposure)]
             near = slice(bisect_left(times, (start - reach, "")), bisect_left(times, (start, "")))
             found |= {folder for _, folder in times[near]}
         return sorted(found)
@@ -268,9 +303,7 @@ def _batch(field: Field, exposure: str) -> int:
 def exposures(field: Field, job: Any) -> str:
     """What reference files are chosen by, of all exposures up to a batch, as JSON."""
     columns, last = ("mode", "filter", "grism", "readpatt", "start"), int(job.batch.lstrip("-") or 1)
-    rows = [
-        {key: row[key] for key in columns} for name, row in field.exposures.items() if _batch(field, name) <= last
-    ]
+    rows = [{key: row[key] for key in columns} for name, row in field.exposures.items() if _batch(field, name) <= last]
     return json.dumps(rows)
 
 
@@ -293,18 +326,25 @@ def sidecars(field: Field, _: Any) -> list[str]:
     for chunk in field.chunks:
         products.append(f"{base}/msa_extract/{field.name}_{chunk}_spectra.fits")
         products.append(f"{base}/msa_redshift/{field.name}_{chunk}_redshifts.fits")
-    if field.slitlet:
+    if source_chunks(field):
+        products.append(f"{base}/{field.name}_grism_wcs.fits")
+        products += of_sources("<results>/{field}/stack/{field}_{chunk}_spectra.fits")(field, None)
+        products += of_sources("<results>/{field}/stack/{field}_{chunk}_stacks.fits")(field, None)
+        products += of_sources("<results>/{field}/fit_redshift/{field}_{chunk}_redshifts.fits")(field, None)
+    if spectra(field, None):
         products.append(f"{base}/{field.name}_redshifts.fits")
     return [str(names.sidecar(Path(product))) for product in products]
 
 
 def folders(field: Field, _: Any) -> list[str]:
     """Products that are folders, each with the lineage records of what it holds."""
-    spectra = [f"<results>/{field.name}/spectra"] if field.slitlet else []
+    merged = [f"<results>/{field.name}/spectra"] if spectra(field, None) else []
+    dispersed = field.wfss_chunks if source_chunks(field) else ()
     steps = {
         "detector1": field.exposure_chunks, "persistence": field.exposure_chunks,
         "mask_artifacts": field.exposure_chunks, "image2": field.image_chunks, "background_image": field.image_chunks,
+        "background_wfss": dispersed, "spec2": dispersed,
     }  # fmt: skip
     chunked = [f"<results>/{field.name}/{step}/{chunk}" for step, chunks in steps.items() for chunk in chunks]
     outliers = of_filters("<results>/{field}/outliers/{filter}")(field, None)
-    return spectra + chunked + outliers
+    return merged + chunked + outliers

@@ -21,6 +21,11 @@ WAVELENGTH, TRACE, RESPONSE (images of one dimension)
     rows together, of a source of 1 uJy. So f_nu [uJy] is the sum over rows of SCI - CONTAM over RESPONSE. Light from
     a position that lies ``d`` pixels farther along the columns is at the wavelength of the column ``d`` pixels back;
     light from beside the position is dispersed beside the trace.
+ALONG, ACROSS (images of one dimension)
+    The source's light as it falls on the detector, seen along and across the dispersion, by the mosaic in this
+    exposure's roll: those of a source are ``[first_profile : first_profile + n_profile]``, two samples a pixel, in the
+    direction of growing pixel numbers, the middle one at the source's position; the sum over all of its light is 1.
+    In ALONG, rows are weighted by ACROSS, as they are when a spectrum is extracted optimally.
 
 ``read`` gives all of it, and ``Cutouts.of(id)`` a source's arrays in shape.
 """
@@ -47,6 +52,7 @@ SUFFIX = "_spec2.fits"
 
 PIXELS = ("SCI", "ERR", "DQ", "CONTAM", "MODEL")
 PER_COLUMN = ("WAVELENGTH", "TRACE", "RESPONSE")
+PROFILES = ("ALONG", "ACROSS")
 UNITS = {"SCI": "adu/s", "ERR": "adu/s", "CONTAM": "adu/s", "MODEL": "adu/s", "WAVELENGTH": "um", "TRACE": "pixel",
          "RESPONSE": "adu/(s uJy)"}  # fmt: skip
 
@@ -60,6 +66,8 @@ COLUMNS: dict[str, tuple[str | None, str]] = {
     "nx": (None, "columns of the cut-out, along the dispersion"),
     "first": (None, "index of its first pixel in SCI, ERR, DQ, CONTAM, MODEL"),
     "first_column": (None, "index of its first column in WAVELENGTH, TRACE, RESPONSE"),
+    "n_profile": (None, "samples of ALONG and of ACROSS"),
+    "first_profile": (None, "index of its first sample in ALONG and ACROSS"),
     "left": ("pixel", "column of the exposure that its first pixel is from, 0-based"),
     "low": ("pixel", "row of the exposure that its first pixel is from, 0-based"),
     "flux": ("uJy", "in the filter, of the segment"),
@@ -74,7 +82,7 @@ COLUMNS: dict[str, tuple[str | None, str]] = {
 
 
 class Pixels(NamedTuple):
-    """A source's cut-out: shapes (ny, nx), then (nx,). See the module."""
+    """A source's cut-out: shapes (ny, nx), then (nx,), then (n_profile,). See the module."""
 
     sci: NDArray[np.float32]
     err: NDArray[np.float32]
@@ -84,6 +92,8 @@ class Pixels(NamedTuple):
     wavelength: Array
     trace: Array
     response: Array
+    along: Array
+    across: Array
 
 
 @dataclass(frozen=True)
@@ -113,12 +123,15 @@ class Cutouts:
         shape, first, column = (int(row["ny"]), int(row["nx"])), int(row["first"]), int(row["first_column"])
         images = [self.arrays[name][first : first + shape[0] * shape[1]].reshape(shape) for name in PIXELS]
         lines = [self.arrays[name][column : column + shape[1]] for name in PER_COLUMN]
+        sample = int(row["first_profile"])
+        lines += [self.arrays[name][sample : sample + int(row["n_profile"])] for name in PROFILES]
         return Pixels(*images, *lines)
 
 
 def write(
     path: Path, header: Mapping[str, Any], rows: Sequence[dict[str, Any]], places: Sequence[Cutout | None],
-    models: Sequence[NDArray[np.float32] | None], images: Mapping[str, NDArray[Any]], lineage: Lineage,
+    models: Sequence[NDArray[np.float32] | None], profiles: Sequence[tuple[Array, Array] | None],
+    images: Mapping[str, NDArray[Any]], lineage: Lineage,
 ) -> None:  # fmt: skip
     """Write a file of cut-outs.
 
@@ -133,6 +146,8 @@ def write(
         Of each row.
     models : sequence of ndarray or None
         The source's own light in its cut-out, in the cut-out's shape.
+    profiles : sequence of (ndarray, ndarray) or None
+        ALONG and ACROSS, of one length.
     images : mapping of str to ndarray, shape (ny, nx)
         SCI, ERR, DQ, and TOTAL: the light of all sources.
     lineage : Lineage
@@ -140,21 +155,22 @@ def write(
     from astropy.io import fits
 
     pixels: dict[str, list[NDArray[Any]]] = {name: [] for name in PIXELS}
-    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in PER_COLUMN}
-    first = first_column = 0
-    for row, place, model in zip(rows, places, models, strict=True):
-        row |= dict.fromkeys(("ny", "nx", "first", "first_column", "left", "low"), 0)
-        if place is None or model is None:
+    columns: dict[str, list[NDArray[Any]]] = {name: [] for name in (*PER_COLUMN, *PROFILES)}
+    first = first_column = first_profile = 0
+    for row, place, model, both in zip(rows, places, models, profiles, strict=True):
+        row |= dict.fromkeys(("ny", "nx", "n_profile", "first", "first_column", "first_profile", "left", "low"), 0)
+        if place is None or model is None or both is None:
             continue
         ny, nx = place.shape
         row |= {"ny": ny, "nx": nx, "first": first, "first_column": first_column}
+        row |= {"n_profile": len(both[0]), "first_profile": first_profile}
         row |= {"left": place.box[1].start, "low": place.box[0].start}
-        first, first_column = first + ny * nx, first_column + nx
+        first, first_column, first_profile = first + ny * nx, first_column + nx, first_profile + len(both[0])
         cut = {name: place.of(images[name]) for name in ("SCI", "ERR", "DQ")}
         cut |= {"CONTAM": place.of(images["TOTAL"]) - model, "MODEL": model}
         for name in PIXELS:
             pixels[name].append(np.ravel(cut[name]))
-        for name, line in zip(PER_COLUMN, (place.wave, place.trace, place.response), strict=True):
+        for name, line in zip((*PER_COLUMN, *PROFILES), (place.wave, place.trace, place.response, *both), strict=True):
             columns[name].append(line)
     hdus = fits.HDUList([fits.PrimaryHDU()])
     hdus[0].header.update(header)
@@ -172,11 +188,23 @@ def read(path: Path) -> Cutouts:
     """Read a file of cut-outs."""
     from astropy.table import Table
 
-    hdus = io.open_fits(path, extensions=("SOURCES", *PIXELS, *PER_COLUMN))
+    hdus = io.open_fits(path, extensions=("SOURCES", *PIXELS, *PER_COLUMN, *PROFILES))
     table = Table.read(hdus["SOURCES"], mask_invalid=False)
     table.convert_bytestring_to_unicode()
     missing = set(COLUMNS) - set(table.colnames)
     if missing:
         raise UserError(f"{path}: SOURCES has no column {', '.join(sorted(missing))}; make it again by spec2")
-    arrays = {name: np.asarray(hdus[name].data) for name in (*PIXELS, *PER_COLUMN)}
+    arrays = {name: np.asarray(hdus[name].data) for name in (*PIXELS, *PER_COLUMN, *PROFILES)}
     return Cutouts(hdus[0].header, table, arrays)
+
+
+def peek(path: Path) -> tuple["Header", Array]:
+    """Primary header and wavelengths of all cut-outs, one after the other; only `read` checks the rest of the file."""
+    from astropy.io import fits
+
+    try:
+        with fits.open(path) as hdus:
+            return hdus[0].header, np.array(hdus["WAVELENGTH"].data)
+    except (OSError, KeyError, ValueError, TypeError):
+        cutouts = read(path)  # which says what is wrong
+        return cutouts.header, cutouts.arrays["WAVELENGTH"]

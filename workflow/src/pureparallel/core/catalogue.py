@@ -1,9 +1,11 @@
-"""Statistics of redshift tables."""
+"""Tables of redshifts: their statistics, and P(z) on one grid."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from .redshift import Array, bin_edges
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -17,3 +19,13 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "max_peak_ratio": max((float(row["peak_ratio"]) for row in good), default=None),
         "failed": {str(row["id"]): str(row["reason"]) for row in rows if row["flag"] == 0},
     }
+
+
+def rebinned(probability: Array, old: Array, new: Array) -> Array:
+    """Probabilities (s, z) in the bins of one grid of redshifts as those in the bins of another, wherein they are even.
+
+    What lies outside of the new grid is lost.
+    """
+    below = np.concatenate([np.zeros((len(probability), 1)), np.cumsum(probability, axis=1)], axis=1)
+    edges, wanted = bin_edges(old), bin_edges(new)
+    return np.array([np.diff(np.interp(wanted, edges, one)) for one in below]).reshape(len(below), len(new))

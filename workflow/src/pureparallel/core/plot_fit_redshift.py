@@ -1,10 +1,11 @@
 """The figure of one slitless source: its spectra with their model, and P(z)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .palette import CONTINUUM, INK, MARK, MODEL
 from .redshift import Array, Lines, Redshift
@@ -28,6 +29,8 @@ class Panel:
         μm.
     flux, err, model, continuum : ndarray, shape (k, n)
         1e-20 erg/s/cm2/Å; where err is not positive there are no data.
+    images : dict of str to ndarray, shape (m, n)
+        2-D spectra and models, all of one height, by names whose last words are printed.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Panel:
     err: Array
     model: Array
     continuum: Array
+    images: dict[str, Array] = field(default_factory=dict)
 
     def mean(self) -> tuple[Array, Array, Array, Array]:
         """Flux, error, model and continuum (n,), averaged over spectra by their errors; NaN without data."""
@@ -51,7 +55,28 @@ class Panel:
         return flux, total**-0.5, model, smooth
 
 
-def fit_figure(panels: Sequence[Panel], redshift: Redshift, lines: Lines, title: str) -> "Figure":
+@dataclass(frozen=True)
+class Cutout:
+    """Direct image around a source.
+
+    Attributes
+    ----------
+    image : ndarray, shape (n, n)
+        North up, east to the left.
+    own : ndarray of bool, shape (n, n)
+        Pixels of the source.
+    size : float
+        Arcsec from edge to edge.
+    """
+
+    image: Array
+    own: NDArray[np.bool_]
+    size: float
+
+
+def fit_figure(
+    panels: Sequence[Panel], redshift: Redshift, lines: Lines, title: str, cutout: Cutout | None = None
+) -> "Figure":
     """Draw a source.
 
     Parameters
@@ -61,15 +86,26 @@ def fit_figure(panels: Sequence[Panel], redshift: Redshift, lines: Lines, title:
     redshift : Redshift
     lines : Lines
     title : str
+    cutout : Cutout, optional
     """
     import textwrap
 
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 5.6))
+    strips = list(dict.fromkeys(name for panel in panels for name in panel.images))
+    tall = 0.32 * len(strips)  # inches
+    figure = Figure(figsize=(11, 5.6 + tall))
+
+    def at(inches: float) -> float:
+        """Height above the bottom as a fraction, of inches in a figure without images."""
+        return (inches + (tall if inches > 5.6 * 0.84 else 0.0)) / (5.6 + tall)
+
     edge = {"left": 0.075, "right": 0.985}
     widths = [panel.wave[-1] - panel.wave[0] for panel in panels]
-    top = figure.add_gridspec(1, len(panels), width_ratios=widths, top=0.855, bottom=0.42, wspace=0.03, **edge)
+    low_edge, high_edge = at(5.6 * 0.42), at(5.6 * 0.83)
+    top = figure.add_gridspec(
+        1, len(panels), width_ratios=widths, top=high_edge, bottom=low_edge, wspace=0.03, **edge
+    )  # fmt: skip
     means = [panel.mean() for panel in panels]
     low, high = _limits(means)
     for i, (panel, mean) in enumerate(zip(panels, means, strict=True)):
@@ -77,6 +113,12 @@ def fit_figure(panels: Sequence[Panel], redshift: Redshift, lines: Lines, title:
         _spectra(axes, panel, mean)
         axes.set_ylim(low, high)
         _mark_lines(axes, lines, redshift.z, (panel.wave[-1] - panel.wave[0]) / sum(widths))
+        upper = 1.0
+        if strips:
+            upper = 1.015 + tall / (5.6 + tall) / (high_edge - low_edge)
+            _images(axes, panel, strips, upper, labels=i == 0)
+        count = f"{len(panel.titles)} spectra" if len(panel.titles) > 2 else ", ".join(panel.titles)
+        axes.set_title(f"{panel.name}: {count}", loc="left", fontsize=8.5, color=INK, y=upper)
         if i:
             axes.set_yticklabels([])
         else:
@@ -85,14 +127,60 @@ def fit_figure(panels: Sequence[Panel], redshift: Redshift, lines: Lines, title:
             axes.set_xlabel("observed wavelength (μm)", fontsize=9)
         if i == 0:
             figure.legend(
-                *axes.get_legend_handles_labels(), loc="upper right", bbox_to_anchor=(0.99, 0.935), fontsize=8,
+                *axes.get_legend_handles_labels(), loc="upper right", bbox_to_anchor=(0.99, at(5.6 * 0.94)), fontsize=8,
                 frameon=False, ncols=3,
             )  # fmt: skip
-    below = figure.add_gridspec(1, 2, width_ratios=[3.2, 1], top=0.3, bottom=0.085, wspace=0.05, **edge)
+    left = 0.075
+    if cutout is not None:
+        side = 1.3
+        _direct(figure.add_axes((0.012, at(0.38), side / 11, side / (5.6 + tall))), cutout)
+        left = 0.195
+    lower = {"top": at(5.6 * 0.3), "bottom": at(5.6 * 0.085), "left": left, "right": 0.985}
+    below = figure.add_gridspec(1, 2, width_ratios=[3.2, 1], wspace=0.05, **lower)
     _probability(figure.add_subplot(below[0, 0]), redshift)
     _peak(figure.add_subplot(below[0, 1]), redshift)
-    figure.suptitle("\n".join(textwrap.wrap(title, 130)[:2]), fontsize=10.5, color=INK, y=0.985)
+    figure.suptitle("\n".join(textwrap.wrap(title, 130)[:2]), fontsize=10.5, color=INK, y=at(5.6 * 0.985))
     return figure
+
+
+def _images(axes: "Axes", panel: Panel, strips: Sequence[str], upper: float, *, labels: bool) -> None:
+    """2-D spectra below each other, above the axes of the 1-D spectra up to `upper` of their height."""
+    rows = max((len(image) for image in panel.images.values()), default=1)
+    blank, line = np.full((rows, len(panel.wave)), np.nan), np.full((1, len(panel.wave)), np.nan)
+    picture = np.concatenate([part for name in strips for part in (panel.images.get(name, blank), line)][:-1])
+    half = (panel.wave[1] - panel.wave[0]) / 2
+    known = picture[np.isfinite(picture)]
+    noise = 1.4826 * float(np.median(np.abs(known - np.median(known)))) if known.size else 1.0
+    high = max(6 * noise, float(np.percentile(known, 99.7))) if known.size else 1.0
+    lower, limits = 1.015, (axes.get_xlim(), axes.get_ylim())
+    image = axes.imshow(
+        picture, cmap="Greys", vmin=-0.35 * high, vmax=high, aspect="auto", interpolation="nearest",
+        extent=(panel.wave[0] - half, panel.wave[-1] + half, lower, upper), transform=axes.get_xaxis_transform(),
+    )  # fmt: skip
+    image.set_clip_on(False)
+    axes.set(xlim=limits[0], ylim=limits[1])
+    for i, name in enumerate(strips if labels else ()):
+        height = upper - (upper - lower) * ((rows + 1) * i + rows / 2) / len(picture)
+        axes.text(
+            -0.02, height, name.split()[-1], transform=axes.transAxes, ha="right", va="center", fontsize=7.5, color=INK
+        )
+
+
+def _direct(axes: "Axes", cutout: Cutout) -> None:
+    """Direct image, the source's outline, and the directions."""
+    half = cutout.size / 2
+    known = cutout.image[np.isfinite(cutout.image)]
+    noise = 1.4826 * float(np.median(np.abs(known - np.median(known)))) if known.size else 1.0
+    own = cutout.image[cutout.own & np.isfinite(cutout.image)]
+    high = max(8 * noise, float(np.percentile(own, 99))) if own.size else 8 * noise
+    extent = (-half, half, -half, half)
+    stretched = np.arcsinh(np.clip(cutout.image, -2 * noise, high) / max(noise, 1e-30))
+    axes.imshow(stretched, cmap="Greys", origin="lower", extent=extent, interpolation="nearest")
+    if cutout.own.any() and not cutout.own.all():
+        axes.contour(cutout.own, [0.5], colors=[MODEL], linewidths=0.9, extent=extent)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_xlabel(f"{cutout.size:.1f}″, N up, E left", fontsize=7.5, labelpad=2)
 
 
 def _limits(means: Sequence[tuple[Array, ...]]) -> tuple[float, float]:
@@ -115,10 +203,9 @@ def _spectra(axes: "Axes", panel: Panel, mean: tuple[Array, Array, Array, Array]
     axes.step(panel.wave, model, where="mid", color=MODEL, lw=1.2, label="model")
     axes.plot(panel.wave, smooth, color=CONTINUUM, lw=1.2, label="continuum")
     axes.axhline(0, color=INK, lw=0.5)
-    axes.set_xlim(panel.wave[0], panel.wave[-1])
+    half = (panel.wave[1] - panel.wave[0]) / 2
+    axes.set_xlim(panel.wave[0] - half, panel.wave[-1] + half)
     axes.tick_params(labelsize=8)
-    count = f"{len(panel.titles)} spectra" if len(panel.titles) > 2 else ", ".join(panel.titles)
-    axes.set_title(f"{panel.name}: {count}", loc="left", fontsize=8.5, color=INK)
 
 
 def _mark_lines(axes: "Axes", lines: Lines, z: float, share: float) -> None:
@@ -158,8 +245,10 @@ def _mark_lines(axes: "Axes", lines: Lines, z: float, share: float) -> None:
 def _probability(axes: "Axes", redshift: Redshift) -> None:
     """P(z) over the whole range, its best peaks with their probability."""
     x = np.log1p(redshift.grid)
-    axes.semilogy(x, redshift.pdf / redshift.pdf.max(), color=INK, lw=0.9)
-    axes.set_ylim(1e-6, 5)
+    # a logarithmic axis would spend half of the figure's time on its ticks
+    axes.plot(x, np.log10(np.maximum(redshift.pdf / redshift.pdf.max(), 1e-9)), color=INK, lw=0.9)
+    axes.set_ylim(-6, 0.7)
+    axes.set_yticks([0, -2, -4, -6], ["1", "10⁻²", "10⁻⁴", "10⁻⁶"])
     axes.set_xlim(x[0], x[-1])
     for i, peak in enumerate(redshift.peaks[:3]):
         colour = MODEL if i == 0 else MARK

@@ -82,8 +82,7 @@ class Redshift:
     def on(self, grid: Array) -> Array:
         """Probability in the bin around each redshift of another `grid`; the bins' sum is 1."""
         cumulative = integral(self.pdf, self.grid)
-        edges = np.concatenate([[grid[0]], (grid[1:] + grid[:-1]) / 2, [grid[-1]]])
-        return np.diff(np.interp(edges, self.grid, cumulative / cumulative[-1]))
+        return np.diff(np.interp(bin_edges(grid), self.grid, cumulative / cumulative[-1]))
 
 
 @dataclass(frozen=True)
@@ -121,6 +120,11 @@ def log_grid(low: float, high: float, step: float) -> Array:
     """Redshifts from `low` to `high` in equal steps of ln(1+z)."""
     count = int(np.ceil(np.log((1 + high) / (1 + low)) / step)) + 1
     return np.expm1(np.linspace(np.log1p(low), np.log1p(high), count))
+
+
+def bin_edges(grid: Array) -> Array:
+    """Edges of the bins around each redshift of a grid (z,), shape (z+1,): nothing lies outside of the grid."""
+    return np.concatenate([[grid[0]], (grid[1:] + grid[:-1]) / 2, [grid[-1]]])
 
 
 def design(spectra: Sequence[Spectrum], families: Sequence[Family], z: float) -> tuple[Array, NDArray[np.bool_]]:

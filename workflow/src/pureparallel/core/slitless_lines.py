@@ -19,6 +19,12 @@ Bools = NDArray[np.bool_]
 BESIDE = 0.015
 """How far from a line its continuum is taken, in ln(wavelength)."""
 
+MEASURED, EVIDENT = 0.5, 0.8
+"""Part of a line's light that must be on valid bins for its flux to be measured, and for it to speak for a redshift."""
+
+SURE = 0.9
+"""Probability of the best peak of P(z) from which a redshift is likely."""
+
 
 def stars_in_use(bands: Sequence[Band], mixtures: Mixtures, continuum: Sequence[Continuum], z: float) -> Bools:
     """Which continuum templates the non-negative fit with the line templates `mixtures` uses, shape (c,).
@@ -53,7 +59,7 @@ def measure(
         `continuum` and `model`, per unit wavelength, are arrays (k, n) of each band; both hold the fitted zero levels
         and other nuisances.
     """
-    found = _solve(bands, families, continuum, z, stars)
+    found = _solve(bands, families, continuum, z, stars, MEASURED)
     flux, err = found.lines()
     level, level_err = _levels(families, continuum[0], z, found)
     seen = level > level_err
@@ -71,8 +77,11 @@ def measure(
 def significance(
     bands: Sequence[Band], families: Sequence[Family], continuum: Sequence[Continuum], z: float, stars: Bools
 ) -> Array:
-    """S/N of all families as `measure` finds it, shape (f,), at less cost; NaN where not covered."""
-    flux, err = _solve(bands, families, continuum, z, stars).lines()
+    """S/N of all families as `measure` finds it, shape (f,), at less cost; NaN where not well covered.
+
+    What is cut by the edge of a band, where sky and neighbours are least certain, is no evidence.
+    """
+    flux, err = _solve(bands, families, continuum, z, stars, EVIDENT).lines()
     return flux / err
 
 
@@ -107,11 +116,16 @@ class _Solution:
 
 
 def _solve(
-    bands: Sequence[Band], families: Sequence[Family], continuum: Sequence[Continuum], z: float, stars: Bools
+    bands: Sequence[Band],
+    families: Sequence[Family],
+    continuum: Sequence[Continuum],
+    z: float,
+    stars: Bools,
+    least: float,
 ) -> _Solution:
     values, values_along = slitless.data(bands)
     whole, whole_along = (part[0] for part in slitless.design(bands, _single(families), continuum, np.array([z])))
-    used = np.concatenate([_covered(bands, families, z), stars]) & (np.sum(whole**2, axis=1) > 0)
+    used = np.concatenate([_covered(bands, families, z, least), stars]) & (np.sum(whole**2, axis=1) > 0)
     matrix, along = whole[used], whole_along[used]
     normal = matrix @ matrix.T - along @ along.T
     norm = np.sqrt(np.diag(normal))  # templates of equal weight, or the weak ones lose their errors
@@ -135,13 +149,13 @@ def _single(families: Sequence[Family]) -> Mixtures:
     return Mixtures(tuple(f.name for f in families), np.concatenate([f.wavelengths for f in families]), shares)
 
 
-def _covered(bands: Sequence[Band], families: Sequence[Family], z: float) -> Bools:
-    """Families of which the strongest line has half of its light or more on valid bins of some spectrum."""
+def _covered(bands: Sequence[Band], families: Sequence[Family], z: float, least: float) -> Bools:
+    """Families of which the strongest line has that part of its light or more on valid bins of some spectrum."""
     wavelengths = np.array([f.wavelengths[np.argmax(f.fractions)] for f in families]) * (1 + z)
     covered = np.zeros(len(families), bool)
     for one in bands:
         valid = replace(one, root=(one.root > 0).astype(float))
-        covered |= (slitless.response(valid, wavelengths)[0].sum(axis=2) * one.step >= 0.5).any(axis=0)
+        covered |= (slitless.response(valid, wavelengths)[0].sum(axis=2) * one.step >= least).any(axis=0)
     return covered
 
 
@@ -255,8 +269,8 @@ def quality(
     Returns
     -------
     flag : {3, 2, 1}
-        3: two or more separate features and no other likely redshift; 2: one feature and an agreeing photometric
-        redshift; 1: anything less.
+        3: two or more separate features, one of them at `min_snr`, and no other likely redshift; 2: fewer or fainter
+        features, an agreeing photometric redshift and, with it, no other likely one; 1: anything less.
     reason : str
     """
     seen = [feature for feature in found if feature.snr >= 3]
@@ -266,9 +280,10 @@ def quality(
         return 1, "no line at S/N >= 3: continuum only"
     if seen[0].snr < min_snr and not agrees:
         return 1, f"no line at S/N >= {min_snr:g}: {names} at S/N >= 3"
-    if len(seen) >= 2 and redshift.peak_ratio <= max_peak_ratio:
+    likely = redshift.peak_ratio <= max_peak_ratio and redshift.peaks[0].probability >= SURE
+    if seen[0].snr >= min_snr and len(seen) >= 2 and likely:
         return 3, f"{len(seen)} lines at S/N >= 3: {names}"
-    if agrees:
+    if agrees and likely:
         return 2, f"{'one line' if len(seen) == 1 else 'lines'} ({names}) and an agreeing photometric redshift"
     return 1, _identities(seen[0], families, redshift)
 

@@ -3,21 +3,20 @@
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .. import UserError, io, log, names, slitless_spectra
+from .. import UserError, io, log, names, redshift_rows, slitless_spectra
 from ..core import lines, redshift_priors, slitless_fit, slitless_lines, templates
 from ..core.catalogue import summary
 from ..core.redshift import Array, Lines, Redshift, log_grid
 from ..provenance import Lineage
+from ..redshift_figures import DirectImage, Images
+from ..redshift_rows import Row
 from ..slitless_spectra import UNIT, Gathered, Setup
-from ..spectra import plain_text
-
-if TYPE_CHECKING:
-    from astropy.io.fits import HDUList
 
 OUTPUT_STEP = 0.001
 """Step in ln(1+z) of the grid on which P(z) is written, that of all chunks."""
@@ -33,6 +32,9 @@ def fit_redshift(
     line_list: Path,
     continuum: Path,
     photoz: Path | None = None,
+    stacks: Path | None = None,
+    detection: Path | None = None,
+    segmentation: Path | None = None,
     redshifts: Path,
     figures: Path,
     metrics: Path,
@@ -46,10 +48,11 @@ def fit_redshift(
     wavelength_error: float = 0.25,
     luminosity_prior: bool = True,
     photoz_outliers: float = 0.05,
+    line_error: float = 0.07,
     min_pixels: int = 50,
-    max_peak_ratio: float = 0.1,
+    max_peak_ratio: float = 0.05,
     min_snr: float = 5.0,
-    min_figure_flag: int = 1,
+    min_figure_flag: int = 2,
 ) -> None:
     """Fit every source of a chunk.
 
@@ -65,6 +68,12 @@ def fit_redshift(
         Input: spectra of types of stars, resources/continuum.ecsv.
     photoz : Path
         Input: photometric redshifts, whose P(z) becomes the prior of the sources that are in it. Optional.
+    stacks : Path
+        Input: the chunk's 2-D spectra, from stack, for figures. Optional.
+    detection : Path
+        Input: image that sources were detected on, for figures. Optional.
+    segmentation : Path
+        Input: its segmentation map, whose labels are the sources' ids; with `detection`.
     redshifts : Path
         Output: FITS with REDSHIFTS (a row per source, failed ones with flag 0 and their reason), ZGRID and PZ, and
         a MODEL table per grism and filter.
@@ -93,6 +102,9 @@ def fit_redshift(
         photometric P(z).
     photoz_outliers : float
         Fraction of photometric redshifts taken to be wrong altogether.
+    line_error : float
+        Uncertainty of line fluxes besides noise, as a fraction of them: the gas is not where the starlight is, whose
+        profile lines are fitted with.
     min_pixels : int
         Fewest valid pixels that are fitted.
     max_peak_ratio : float
@@ -115,13 +127,14 @@ def fit_redshift(
         "wavelength_error": wavelength_error,
         "luminosity_prior": luminosity_prior,
         "photoz_outliers": photoz_outliers,
+        "line_error": line_error,
         "min_pixels": min_pixels,
         "max_peak_ratio": max_peak_ratio,
         "min_snr": min_snr,
         "min_figure_flag": min_figure_flag,
     }
     logger = log.of("fit_redshift")
-    inputs = [spectra, line_list, continuum, *([photoz] if photoz else [])]
+    inputs = [spectra, line_list, continuum, *(one for one in (photoz, stacks, detection, segmentation) if one)]
     lineage = Lineage.of("fit_redshift", inputs, **options)
     sources, setups = slitless_spectra.read(spectra)
     families = lines.families(Table.read(line_list))
@@ -132,18 +145,23 @@ def fit_redshift(
     everything = [one.spectra for one in gathered]
     chunk = slitless_fit.chunk(everything, templates.mixtures(families), stars, settings) if gathered else None
     priors = photometric_priors(photoz)
-    fitter = Fitter(field, families, chunk, gathered, setups, priors, options)
+    images = Images.read(stacks) if stacks else None
+    direct = DirectImage(detection, segmentation) if detection and segmentation else None
+    fitter = Fitter(field, families, chunk, gathered, setups, priors, options, images, direct)
 
     rows, pdfs, models = [], [], [np.full((2, *setup.flux.shape), np.nan, np.float32) for setup in setups]
     with io.atomic_directory(figures) as folder:
         for i, source in enumerate(sources):
             log.progress(logger, i + 1, len(sources), ids[i])
-            row, pdf = fitter.attempt(i, source, models, folder)
-            if row["flag"] == 0:
-                logger.warning("%s: %s", row["id"], row["reason"])
+            empty = fitter.empty(source)
+            job = partial(fitter.attempt, i, empty, models, folder)
+            row, pdf, _ = redshift_rows.attempt("fit_redshift", empty, fitter.output, job, None)
             rows.append(row)
             pdfs.append(pdf)
-    io.write_fits(redshifts, product(rows, families, fitter.output, np.array(pdfs), setups, models), lineage)
+    hdus = redshift_rows.product(rows, families, fitter.output, np.array(pdfs))
+    for version, (setup, made) in enumerate(zip(setups, models, strict=True), start=1):
+        hdus.append(slitless_spectra.model_hdu(setup, made[0], made[1], version))
+    io.write_fits(redshifts, hdus, lineage)
     io.write_json(metrics, summary(rows))
 
 
@@ -200,6 +218,8 @@ class Fitter:
     setups: list[Setup]
     priors: dict[str, Photometric]
     options: dict[str, Any]
+    images: Images | None = None
+    direct: DirectImage | None = None
 
     @property
     def output(self) -> Array:
@@ -207,47 +227,35 @@ class Fitter:
         low, high = self.options["z_range"]
         return log_grid(low, high, OUTPUT_STEP)
 
-    def attempt(self, index: int, source: Any, models: list[Array], folder: Path) -> tuple[dict[str, Any], Array]:
-        """Fit and draw one source; whatever goes wrong with it becomes the reason in its row, with flag 0.
+    def empty(self, source: Any) -> Row:
+        """The row of a source in the table of sources, before it is fitted."""
+        where = float(source["ra"]), float(source["dec"])
+        row = redshift_rows.empty(str(source["id"]), *where, str(source["reason"]), self.families)
+        photometric = self.priors.get(row["id"])
+        return row | ({"z_phot": photometric.z} if photometric else {})
+
+    def attempt(self, index: int, empty: Row, models: list[Array], folder: Path) -> tuple[Row, Redshift, None]:
+        """Fit and draw one source.
 
         Parameters
         ----------
         index : int
-        source : row of the table of sources
+        empty : dict
         models : list of ndarray, shape (2, q, n)
             Per setup, of all its spectra: model and continuum are written there.
         folder : Path
             Of figures.
-
-        Returns
-        -------
-        row : dict
-            Of the REDSHIFTS table.
-        pdf : ndarray
-            Probability in each bin of `output`; zeros after a failure.
         """
-        empty = {"id": str(source["id"]), "ra": float(source["ra"]), "dec": float(source["dec"])}
-        numbers = ("z", "z_low", "z_high", "chi2_dof", "peak_ratio", "z_2", "z_3", "p_1", "p_2", "p_3")
-        empty |= dict.fromkeys(numbers, np.nan)
-        empty |= {"flag": 0, "reason": str(source["reason"]), "pixels": 0, "gratings": ""}
-        empty |= {f"{key}_{f.name}": np.nan for f in self.families for key in ("flux", "flux_err", "ew", "ew_err")}
-        nothing = np.zeros(len(self.output))
-        if empty["reason"]:
-            return empty, nothing
-        try:
-            row, result, measured = self.fit(index, empty)
-            self.keep(index, measured, models)
-            if row["flag"] >= self.options["min_figure_flag"]:
+        row, result, measured = self.fit(index, empty)
+        self.keep(index, measured, models)
+        if row["flag"] >= self.options["min_figure_flag"]:
+            try:  # what cannot be drawn has its redshift nevertheless
                 self.draw(folder / names.figure_file(self.field, row["id"]), index, row, result, measured)
-            return row, result.on(self.output)
-        except UserError as error:
-            reason = str(error)
-        except Exception as error:
-            log.of("fit_redshift").warning("%s failed:\n%s", empty["id"], traceback.format_exc())
-            reason = f"fit: {type(error).__name__}: {error}"
-        return empty | {"reason": plain_text(reason)}, nothing
+            except Exception:
+                log.of("fit_redshift").warning("%s: no figure:\n%s", row["id"], traceback.format_exc())
+        return row, result, None
 
-    def fit(self, index: int, empty: dict[str, Any]) -> tuple[dict[str, Any], Redshift, Lines]:
+    def fit(self, index: int, empty: Row) -> tuple[Row, Redshift, Lines]:
         """Fit one source: its row, `empty` filled, its redshift and lines."""
         chunk, options = self.chunk, self.options
         bands = chunk.of(index) if chunk else []
@@ -272,14 +280,11 @@ class Fitter:
             max_peak_ratio=options["max_peak_ratio"],
             min_snr=options["min_snr"],
         )
-        row = empty | {"z": result.z, "z_low": result.z_low, "z_high": result.z_high, "pixels": pixels}
-        row |= {"chi2_dof": result.chi2 / result.dof, "peak_ratio": result.peak_ratio, "flag": flag, "reason": reason}
-        row["gratings"] = "+".join(sorted({setup.grism for setup, _, _ in self.spectra(index)}))
-        for i, peak in enumerate(result.peaks[:3], start=1):
-            row |= {f"p_{i}": peak.probability} | ({f"z_{i}": peak.z} if i > 1 else {})
-        for i, family in enumerate(fitted):
-            row[f"flux_{family.name}"], row[f"flux_err_{family.name}"] = measured.flux[i] * UNIT, measured.err[i] * UNIT
-            row[f"ew_{family.name}"], row[f"ew_err_{family.name}"] = measured.ew[i], measured.ew_err[i]
+        row = redshift_rows.filled(empty, result, measured, UNIT, options["line_error"])
+        row |= {"flag": flag, "reason": reason, "pixels": pixels}
+        setups = [setup for setup, _, _ in self.spectra(index)]
+        row["gratings"] = "+".join(sorted({setup.grism for setup in setups}))
+        row["filters"] = "+".join(sorted({setup.filter for setup in setups}))
         return row, result, measured
 
     def prior(self, bands: Sequence[Any], z: Array, photometric: Photometric | None) -> Array | None:
@@ -316,7 +321,7 @@ class Fitter:
             for k in np.flatnonzero(one.setup[index] >= 0):
                 models[one.setup[index, k]][:, one.row[index, k]] = model[g][k], smooth[g][k]
 
-    def draw(self, path: Path, index: int, row: dict[str, Any], result: Redshift, measured: Lines) -> None:
+    def draw(self, path: Path, index: int, row: Row, result: Redshift, measured: Lines) -> None:
         """Draw the figure of one source."""
         from ..core.plot_fit_redshift import Panel, fit_figure
 
@@ -331,36 +336,19 @@ class Fitter:
                 panels.append(
                     Panel(
                         rows[0][0].filter, titles, data.wave / 1e4, data.flux[index, used], data.err[index, used],
-                        model[g][used], smooth[g][used],
+                        model[g][used], smooth[g][used], self.pictures(row["id"], rows, model[g]),
                     )
                 )  # fmt: skip
+        cutout = self.direct.around(row["id"], row["ra"], row["dec"]) if self.direct else None
         title = f"{row['id']}   z = {row['z']:.4f}   flag {row['flag']}: {row['reason']}"
-        io.write_figure(path, fit_figure(panels, result, measured, title), dpi=100)
+        io.write_figure(path, fit_figure(panels, result, measured, title, cutout), dpi=100)
 
-
-def product(
-    rows: list[dict[str, Any]],
-    families: list[lines.Family],
-    grid: Array,
-    pdfs: Array,
-    setups: list[Setup],
-    models: list[Array],
-) -> "HDUList":
-    """The chunk's FITS file."""
-    from astropy.io import fits
-    from astropy.table import Table
-
-    units = {"ra": "deg", "dec": "deg"}
-    units |= {f"{key}_{f.name}": "erg / (s cm2)" for f in families for key in ("flux", "flux_err")}
-    units |= {f"{key}_{f.name}": "Angstrom" for f in families for key in ("ew", "ew_err")}
-    hdus = fits.HDUList(
-        [
-            fits.PrimaryHDU(),
-            fits.BinTableHDU(Table(rows=rows, units=units), name="REDSHIFTS"),
-            fits.BinTableHDU(Table({"z": grid}), name="ZGRID"),
-            fits.ImageHDU(pdfs.astype(np.float32), name="PZ"),
-        ]
-    )
-    for version, (setup, values) in enumerate(zip(setups, models, strict=True), start=1):
-        hdus.append(slitless_spectra.model_hdu(setup, values[0], values[1], version))
-    return hdus
+    def pictures(self, source: str, rows: list[tuple[Setup, int, int]], model: Array) -> dict[str, Array]:
+        """2-D spectra with their models, by grism: of setup, row in it, and row of `model`."""
+        found: dict[str, Array] = {}
+        if self.images is None:
+            return found
+        for setup in {setup.grism: setup for setup, _, _ in rows}.values():
+            models = [(float(one.roll[r]), model[k]) for one, r, k in rows if one.grism == setup.grism]
+            found |= self.images.of(source, setup.grism, setup.filter, models)
+        return found

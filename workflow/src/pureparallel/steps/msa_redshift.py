@@ -1,23 +1,27 @@
 """Redshifts, line fluxes and figures for a chunk of NIRSpec spectra, with msaexp's resolution and templates."""
 
-import traceback
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import UserError, io, log, names
+from .. import UserError, io, log, names, redshift_rows
 from ..core import lines, redshift
 from ..core.catalogue import summary
 from ..provenance import Lineage
-from ..spectra import plain_text, unbundle
+from ..redshift_rows import Row
+from ..spectra import unbundle
 
 if TYPE_CHECKING:
-    from astropy.io.fits import HDUList
+    from astropy.io.fits import BinTableHDU, HDUList
     from astropy.table import Table
 
 FLUX_SCALE = 1e-20
 """msaexp's unit of line fluxes in erg/s/cm2, and of flux densities in erg/s/cm2/Å."""
+
+SETUP = {"gratings": "grating", "filters": "filter"}
+"""Columns of what a spectrum was taken with, and what msaexp calls it."""
 
 
 def msa_redshift(
@@ -87,63 +91,40 @@ def msa_redshift(
     }
     lineage = Lineage.of("msa_redshift", [spectra, line_list], **options)
     chunk = io.open_fits(spectra, extensions=("STATUS",))
-    rows, pdfs, models = [], [], []
+    rows, pdfs = [], []
+    models: list[tuple[str, str, Table]] = []
+    nothing: list[tuple[str, Table]] = []
     grid = redshift.log_grid(*z_range, 0.002)
     with io.atomic_directory(figures) as folder:
         for i, status in enumerate(chunk["STATUS"].data, start=1):
             log.progress(logger, i, len(chunk["STATUS"].data), status["source"])
             figure = folder / names.figure_file(field, status["source"])
-            row, pdf, found = attempt(status, unbundle(chunk, status["source"]), families, options, grid, figure)
-            if row["flag"] == 0:
-                logger.warning("%s: %s", row["id"], row["reason"])
-            models += [(row["id"], *model) for model in found]
+            empty = redshift_rows.empty(
+                str(status["source"]), float(status["ra"]), float(status["dec"]), str(status["reason"]), families
+            )
+            job = partial(attempt, empty, unbundle(chunk, empty["id"]), families, options, figure)
+            row, pdf, made = redshift_rows.attempt("msa_redshift", empty, grid, job, nothing)
+            models += [(row["id"], *model) for model in made]
             rows.append(row)
             pdfs.append(pdf)
-    io.write_fits(redshifts, product(rows, families, grid, np.array(pdfs), models), lineage)
+    hdus = redshift_rows.product(rows, families, grid, np.array(pdfs))
+    hdus.extend(model_hdus(models))
+    io.write_fits(redshifts, hdus, lineage)
     io.write_json(metrics, summary(rows))
 
 
 def attempt(
-    status: Any,
-    spectra: list["HDUList"],
-    families: list[lines.Family],
-    options: dict[str, Any],
-    grid: redshift.Array,
-    figure: Path,
-) -> tuple[dict[str, Any], redshift.Array, list[tuple[str, "Table"]]]:
-    """Fit and draw one source; whatever goes wrong with it becomes the reason in its row, with flag 0.
-
-    Returns
-    -------
-    row : dict
-        Of the REDSHIFTS table.
-    pdf : ndarray
-        Probability in each bin of `grid`; zeros after a failure.
-    models : list of (grating, table)
-        Empty after a failure.
-    """
-    empty = {"id": str(status["source"]), "ra": float(status["ra"]), "dec": float(status["dec"])}
-    empty |= dict.fromkeys(("z", "z_low", "z_high", "chi2_dof", "peak_ratio", "z_2", "z_3"), np.nan)
-    empty |= {"flag": 0, "reason": str(status["reason"]), "pixels": 0, "gratings": ""}
-    empty |= {f"{key}_{f.name}": np.nan for f in families for key in ("flux", "flux_err", "ew", "ew_err")}
-    nothing = np.zeros_like(grid)
-    if empty["reason"]:
-        return empty, nothing, []
-    try:
-        row, result, measured, models, images = fit(empty, spectra, families, options)
-        draw(figure, row, result, measured, models, images)
-        return row, result.on(grid), models
-    except UserError as error:
-        reason = str(error)
-    except Exception as error:
-        log.of("msa_redshift").warning("%s failed:\n%s", empty["id"], traceback.format_exc())
-        reason = f"fit: {type(error).__name__}: {error}"
-    return empty | {"reason": plain_text(reason)}, nothing, []
+    empty: Row, spectra: list["HDUList"], families: list[lines.Family], options: dict[str, Any], figure: Path
+) -> tuple[Row, redshift.Redshift, list[tuple[str, "Table"]]]:
+    """Fit and draw one source: its row, P(z), and the models of its spectra with their gratings."""
+    row, result, measured, models, images = fit(empty, spectra, families, options)
+    draw(figure, row, result, measured, models, images)
+    return row, result, models
 
 
 def fit(
-    empty: dict[str, Any], spectra: list["HDUList"], families: list[lines.Family], options: dict[str, Any]
-) -> tuple[dict[str, Any], redshift.Redshift, redshift.Lines, list[tuple[str, "Table"]], list[redshift.Array]]:
+    empty: Row, spectra: list["HDUList"], families: list[lines.Family], options: dict[str, Any]
+) -> tuple[Row, redshift.Redshift, redshift.Lines, list[tuple[str, "Table"]], list[redshift.Array]]:
     """Fit one source's spectra jointly.
 
     Returns
@@ -173,22 +154,8 @@ def fit(
     result = redshift.fit(data, fitted, low=low, high=high, step=step, fine_step=step / 20, blur=blur)
     measured = redshift.measure(data, fitted, result.z)
     flag, reason = redshift.quality(measured, result, max_peak_ratio=options["max_peak_ratio"])
-    row = empty | {
-        "z": result.z,
-        "z_low": result.z_low,
-        "z_high": result.z_high,
-        "chi2_dof": result.chi2 / result.dof,
-        "peak_ratio": result.peak_ratio,
-        "flag": flag,
-        "reason": reason,
-        "pixels": pixels,
-        "gratings": "+".join(s.spec.grating.upper() for s in samplers),
-    }
-    row |= {f"z_{i}": peak.z for i, peak in enumerate(result.peaks[1:3], start=2)}
-    for i, family in enumerate(fitted):
-        row[f"flux_{family.name}"] = measured.flux[i] * FLUX_SCALE
-        row[f"flux_err_{family.name}"] = measured.err[i] * FLUX_SCALE
-        row[f"ew_{family.name}"], row[f"ew_err_{family.name}"] = measured.ew[i], measured.ew_err[i]
+    row = redshift_rows.filled(empty, result, measured, FLUX_SCALE) | {"flag": flag, "reason": reason, "pixels": pixels}
+    row |= {key: "+".join(getattr(s.spec, one).upper() for s in samplers) for key, one in SETUP.items()}
     models = [
         (s.spec.grating.upper(), model_table(s, model, continuum))
         for s, model, continuum in zip(samplers, measured.model, measured.continuum, strict=True)
@@ -243,28 +210,11 @@ def model_table(s: Any, model: redshift.Array, continuum: redshift.Array) -> "Ta
     return Table(columns, units={"wave": "um"} | dict.fromkeys(("flux", "err", "model", "continuum"), "uJy"))
 
 
-def product(
-    rows: list[dict[str, Any]],
-    families: list[lines.Family],
-    grid: redshift.Array,
-    pdfs: redshift.Array,
-    models: list[tuple[str, str, "Table"]],
-) -> "HDUList":
-    """The chunk's FITS file."""
+def model_hdus(models: list[tuple[str, str, "Table"]]) -> list["BinTableHDU"]:
+    """A MODEL table per spectrum of (source, grating, table)."""
     from astropy.io import fits
-    from astropy.table import Table
 
-    units = {"ra": "deg", "dec": "deg"}
-    units |= {f"{key}_{f.name}": "erg / (s cm2)" for f in families for key in ("flux", "flux_err")}
-    units |= {f"{key}_{f.name}": "Angstrom" for f in families for key in ("ew", "ew_err")}
-    hdus = fits.HDUList(
-        [
-            fits.PrimaryHDU(),
-            fits.BinTableHDU(Table(rows=rows, units=units), name="REDSHIFTS"),
-            fits.BinTableHDU(Table({"z": grid}), name="ZGRID"),
-            fits.ImageHDU(pdfs.astype(np.float32), name="PZ"),
-        ]
-    )
+    hdus = []
     for version, (source, grating, table) in enumerate(models, start=1):
         hdu = fits.BinTableHDU(table, name="MODEL", ver=version)
         hdu.header["SOURCE"], hdu.header["GRATING"] = source, grating
@@ -274,7 +224,7 @@ def product(
 
 def draw(
     path: Path,
-    row: dict[str, Any],
+    row: Row,
     result: redshift.Redshift,
     measured: redshift.Lines,
     models: list[tuple[str, "Table"]],

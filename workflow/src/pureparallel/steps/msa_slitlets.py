@@ -30,7 +30,7 @@ def msa_slitlets(*, location: str, slitlet: Path, sha256_expected: str = "unknow
     location : str
         Where it is: a path, or package:<package>/<path> for a file that an installed package carries.
     slitlet : Path
-        Where it goes.
+        Output: where it goes.
     sha256_expected : str
         SHA-256 of the manifest; unknown: not checked.
     """

@@ -190,10 +190,13 @@ def extract(
         )
     faintest = automatic_limit(optics, noise, exposures, options) if magnitude is None else magnitude
     with chain.own("cut"):
-        rows, places, models = cut(scene, sources, x, y, hidden, faintest, good, error, options["max_half_height"])
+        rows, places, models, profiles = cut(
+            scene, sources, x, y, hidden, faintest, good, error, options["max_half_height"]
+        )
         header = keywords(name, optics, model, row, faintest)
         images = {"SCI": np.asarray(model.data), "ERR": np.asarray(model.err), "DQ": model.dq, "TOTAL": scene.total}
-        spec2_files.write(folder / f"{name}{spec2_files.SUFFIX}", header, rows, places, models, images, lineage)
+        path = folder / f"{name}{spec2_files.SUFFIX}"
+        spec2_files.write(path, header, rows, places, models, profiles, images, lineage)
     boxes = [one.box for one in places if one is not None]
     title = f"{name}   {optics.grism} {optics.filter}: {len(boxes)} cut-outs to {faintest:.1f} mag, {refined} refined"
     figure = exposure_figure(np.where(good, data, np.nan), scene.total, noise, boxes, title)
@@ -232,14 +235,17 @@ def automatic_limit(optics: Optics, noise: float, exposures: int, options: Mappi
 def cut(
     scene: Scene, sources: scenes.Sources, x: NDArray, y: NDArray, hidden: Mask, faintest: float, good: Mask,
     error: Image, most: int,
-) -> tuple[list[dict[str, Any]], list[Cutout | None], list[Image | None]]:  # fmt: skip
-    """A row, a place and a model for every source; None where it has no cut-out."""
+) -> tuple[
+    list[dict[str, Any]], list[Cutout | None], list[Image | None], list[tuple[NDArray, NDArray] | None]
+]:  # fmt: skip
+    """A row, a place, a model and the profiles of every source; None where it has no cut-out."""
     optics = scene.optics
     known = {one.stamp.label: one for one in scene.contributors}
     magnitudes = sources.magnitudes(optics.filter)
     rows: list[dict[str, Any]] = []
     places: list[Cutout | None] = []
     models: list[Image | None] = []
+    profiles: list[tuple[NDArray, NDArray] | None] = []
     for i, identifier in enumerate(sources.ids):
         one = known.get(int(identifier))
         row: dict[str, Any] = {
@@ -261,12 +267,16 @@ def cut(
             rows.append(row | {"reason": place})
             places.append(None)
             models.append(None)
+            profiles.append(None)
             continue
         own = own_light(one, place)
         rows.append(row | judged(one, place, own, scene.total, good, error))
         places.append(place)
         models.append(own)
-    return rows, places, models
+        stamp = one.stamp
+        start = stamp.left - stamp.x, stamp.low - stamp.y
+        profiles.append(cutouts.edge_on(stamp.light, start, SAMPLES, place.along_x))
+    return rows, places, models, profiles
 
 
 def own_light(one: contamination.Contributor, place: Cutout) -> Image:

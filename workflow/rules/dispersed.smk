@@ -1,5 +1,4 @@
-# Dispersed exposures to spectra and redshifts. The sky's subtraction and the stack, between these, are not there yet:
-# nothing asks for these products.
+# Dispersed exposures: where their traces lie, their sky, and every source's spectra.
 
 
 rule grism_wcs:
@@ -30,8 +29,9 @@ rule grism_wcs:
     benchmark:
         "<benchmarks>/grism_wcs/{field}.jsonl"
     resources:
-        mem_mb=growing(3000),  # not measured yet
-        runtime=growing(60),
+        # 0.9 GB at 2048 x 2048 with one mosaic of 350 MB; all mosaics are held
+        mem_mb=growing(800, per_mb=1.5, of="mosaics"),
+        runtime=growing(10, per_mb=0.02, of="rates"),
     params:
         options=flags("grism_wcs"),
         env=env_digest("jwst"),
@@ -41,6 +41,49 @@ rule grism_wcs:
         " --segmentation {input.segmentation:q} --mosaics {input.mosaics:q} --references {input.references:q}"
         " --table {output.table:q} --figure {output.figure:q} --metrics {output.metrics:q}"
         " --gaia {input.gaia:q} {params.options} &> {log:q}"
+
+
+rule background_wfss:
+    input:
+        rates="<results>/{field}/detector1/{chunk}",
+        masks="<results>/{field}/mask_artifacts/{chunk}",
+        exposures="<results>/{field}/{field}_exposures.fits",
+        wcs="<results>/{field}/{field}_grism_wcs.fits",
+        catalogue="<results>/{field}/{field}_cat.ecsv",
+        segmentation="<results>/{field}/{field}_segm.fits",
+        mosaics=of_job(products.of_filters("<results>/{field}/{field}_{filter}_mosaic.fits")),
+        gaia=of_job(products.gaia),
+        templates=of_job(products.files_of("background_wfss.templates")),
+        references=of_job(products.references),
+        cache=of_job(products.cache),
+        code=code("background_wfss"),
+    output:
+        subtracted=directory("<results>/{field}/background_wfss/{chunk}"),
+        figures=report(
+            directory("<results>/{field}/background_wfss/{chunk}_figures"),
+            patterns=["{name}_sky.jpg"],
+            caption="../report/background_wfss.rst",
+            category="Spectra",
+            subcategory="{field}",
+            labels={"spectra": "{name}: sky"},
+        ),
+    log:
+        "<logs>/background_wfss/{field}_{chunk}.log",
+    benchmark:
+        "<benchmarks>/background_wfss/{field}_{chunk}.jsonl"
+    resources:
+        # 1.13 GB at 2048 x 2048 with one mosaic of 350 MB, 0.4 GB at 512 x 512; all mosaics are held
+        mem_mb=growing(900, per_mb=1.5, of="mosaics"),
+        runtime=growing(10, per_mb=0.02, of="rates"),
+    params:
+        options=flags("background_wfss"),
+        env=env_digest("jwst"),
+    shell:
+        '"$PIXIW" run --as-is -e jwst pureparallel background_wfss --rates {input.rates:q} --masks {input.masks:q}'
+        " --exposures {input.exposures:q} --wcs {input.wcs:q} --catalogue {input.catalogue:q}"
+        " --segmentation {input.segmentation:q} --mosaics {input.mosaics:q} --references {input.references:q}"
+        " --subtracted {output.subtracted:q} --figures {output.figures:q} --gaia {input.gaia:q} {params.options}"
+        " &> {log:q}"
 
 
 rule spec2:
@@ -69,8 +112,9 @@ rule spec2:
     benchmark:
         "<benchmarks>/spec2/{field}_{chunk}.jsonl"
     resources:
-        mem_mb=growing(2500),  # 0.4 GB at 512 x 512; the whole detector was not measured
-        runtime=growing(30),
+        # 0.9 GB at 2048 x 2048 with one mosaic of 350 MB; all mosaics are held
+        mem_mb=growing(800, per_mb=1.5, of="mosaics"),
+        runtime=growing(10, per_mb=0.02, of="dispersed"),
     params:
         options=flags("spec2"),
         env=env_digest("jwst"),
@@ -79,39 +123,3 @@ rule spec2:
         " --catalogue {input.catalogue:q} --segmentation {input.segmentation:q} --mosaics {input.mosaics:q}"
         " --references {input.references:q} --spectra {output.spectra:q} --figures {output.figures:q}"
         " --gaia {input.gaia:q} {params.options} &> {log:q}"
-
-
-rule fit_redshift:
-    input:
-        spectra="<results>/{field}/stack/{field}_{chunk}_spectra.fits",
-        photoz="<results>/{field}/{field}_photoz.fits",
-        lines=in_checkout("resources", "lines.ecsv"),
-        continuum=in_checkout("resources", "continuum.ecsv"),
-        code=code("fit_redshift"),
-    output:
-        redshifts="<results>/{field}/fit_redshift/{field}_{chunk}_redshifts.fits",
-        lineage="<results>/{field}/fit_redshift/{field}_{chunk}_redshifts.prov.json",
-        metrics="<results>/{field}/fit_redshift/{field}_{chunk}.metrics.json",
-        figures=report(
-            directory("<results>/{field}/fit_redshift/{field}_{chunk}_figures"),
-            patterns=["{name}_redshift.png"],
-            caption="../report/fit_redshift.rst",
-            category="Slitless redshifts",
-            subcategory="{field}",
-            labels={"source": "{name}"},
-        ),
-    log:
-        "<logs>/fit_redshift/{field}_{chunk}.log",
-    benchmark:
-        "<benchmarks>/fit_redshift/{field}_{chunk}.jsonl"
-    resources:
-        mem_mb=growing(1500, per_mb=20),  # not measured yet
-        runtime=growing(10, per_mb=3),
-    params:
-        options=flags("fit_redshift"),
-        env=env_digest("jwst"),
-    shell:
-        '"$PIXIW" run --as-is -e jwst pureparallel fit_redshift --field {wildcards.field} --spectra {input.spectra:q}'
-        " --line-list {input.lines:q} --continuum {input.continuum:q} --photoz {input.photoz:q}"
-        " --redshifts {output.redshifts:q} --figures {output.figures:q} --metrics {output.metrics:q}"
-        " {params.options} &> {log:q}"
