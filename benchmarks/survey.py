@@ -23,6 +23,7 @@ from pureparallel import config, projection
 ROOT = Path(__file__).parents[1]
 INSIDE = [str(ROOT / "pixiw"), "run", "--as-is", "-e", "default", "python", "-m"]
 SNAKEMAKE = [*INSIDE, "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")]
+LAUNCH = [*INSIDE, "pureparallel.launch", *SNAKEMAKE[-2:]]
 FIELDS, EXPOSURES = 200, 10_000
 
 COLUMNS = (
@@ -146,7 +147,7 @@ def parsing(folder: Path) -> Iterator[tuple[str, float, float]]:
 
 def planned(folder: Path, name: str, *arguments: str) -> list[str]:
     """A row on a dry run that prints no job; to print them all takes as long again."""
-    cpu, memory, _ = cost(folder, *SNAKEMAKE, "-n", "--quiet", "rules", "progress", *arguments)
+    cpu, memory, _ = cost(folder, *LAUNCH, "-n", "--quiet", "rules", "progress", *arguments)
     return [name, "" if arguments else str(jobs(folder)), f"{cpu:.1f}", f"{memory:.0f}"]
 
 

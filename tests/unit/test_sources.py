@@ -28,7 +28,7 @@ def test_a_step_does_not_depend_on_what_it_does_not_import(root):
     assert not {"plot_redshift.py", "redshift.py", "msa_redshift.py", "cli.py", "config.py"} & names_of(
         "msa_extract", root
     )
-    assert not {"plot_redshift.py", "redshift.py", "msa_redshift.py", "msa_extract.py"} & names_of(
+    assert not {"plot_redshift.py", "plot_fit_redshift.py", "msa_redshift.py", "fit_redshift.py"} & names_of(
         "merge_redshifts", root
     )
 

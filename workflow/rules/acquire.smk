@@ -12,7 +12,7 @@ onerror:
 # so that they outlive a job that failed or was killed, and the next one continues there.
 rule download:
     output:
-        uncal="<results>/{field}/uncal/{exposure}_uncal.fits",
+        uncal=passing("download", "<results>/{field}/uncal/{exposure}_uncal.fits"),
         lineage="<results>/{field}/uncal/{exposure}_uncal.prov.json",
         record="<results>/{field}/uncal/{exposure}_uncal.json",
     log:

@@ -4,7 +4,7 @@
 rule lineage:
     input:
         sidecars=of_job(products.sidecars),
-        folders=of_job(products.folders),
+        folders=staying(of_job(products.folders)),
         code=code("lineage"),
     output:
         overview=report(

@@ -58,7 +58,7 @@ rule background_wfss:
         cache=of_job(products.cache),
         code=code("background_wfss"),
     output:
-        subtracted=directory("<results>/{field}/background_wfss/{chunk}"),
+        subtracted=passing("background_wfss", directory("<results>/{field}/background_wfss/{chunk}")),
         figures=report(
             directory("<results>/{field}/background_wfss/{chunk}_figures"),
             patterns=["{name}_sky.jpg"],
@@ -98,7 +98,7 @@ rule spec2:
         cache=of_job(products.cache),
         code=code("spec2"),
     output:
-        spectra=directory("<results>/{field}/spec2/{chunk}"),
+        spectra=passing("spec2", directory("<results>/{field}/spec2/{chunk}")),
         figures=report(
             directory("<results>/{field}/spec2/{chunk}_figures"),
             patterns=["{name}_spec2.jpg"],

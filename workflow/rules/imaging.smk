@@ -9,7 +9,7 @@ rule image2:
         cache=of_job(products.cache),
         code=code("image2"),
     output:
-        calibrated=directory("<results>/{field}/image2/{chunk}"),
+        calibrated=passing("image2", directory("<results>/{field}/image2/{chunk}")),
     log:
         "<logs>/image2/{field}_{chunk}.log",
     benchmark:
@@ -32,7 +32,7 @@ rule background_image:
         calibrated="<results>/{field}/image2/{chunk}",
         code=code("background_image"),
     output:
-        subtracted=directory("<results>/{field}/background_image/{chunk}"),
+        subtracted=passing("background_image", directory("<results>/{field}/background_image/{chunk}")),
         figures=report(
             directory("<results>/{field}/background_image/{chunk}_figures"),
             patterns=["{name}_background.jpg"],

@@ -10,6 +10,7 @@ All arguments are Snakemake's.
 import argparse
 import contextlib
 import fcntl
+import gc
 import os
 import re
 import socket
@@ -133,6 +134,8 @@ def main(arguments: list[str] | None = None) -> None:
     from snakemake.cli import main as snakemake
 
     slurm.keep_to_squeue()
+    gc.set_threshold(100_000, 50, 50)  # a plan is millions of objects that stay: to look for waste took a seventh of it
+
     # Snakemake 9.27 forgets to await the sizes of inputs that it asks for while it builds the graph.
     warnings.filterwarnings("ignore", message="coroutine .*InputFiles", category=RuntimeWarning)
     sys.argv[0] = "snakemake"

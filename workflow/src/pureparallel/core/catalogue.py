@@ -4,8 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .redshift import Array, bin_edges
+Array = NDArray[np.float64]
+
+
+def bin_edges(grid: Array) -> Array:
+    """Edges of the bins around each redshift of a grid (z,), shape (z+1,): nothing lies outside of the grid."""
+    return np.concatenate([[grid[0]], (grid[1:] + grid[:-1]) / 2, [grid[-1]]])
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

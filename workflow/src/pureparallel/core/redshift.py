@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .catalogue import bin_edges
 from .lines import Family
 
 Array = NDArray[np.float64]
@@ -120,11 +121,6 @@ def log_grid(low: float, high: float, step: float) -> Array:
     """Redshifts from `low` to `high` in equal steps of ln(1+z)."""
     count = int(np.ceil(np.log((1 + high) / (1 + low)) / step)) + 1
     return np.expm1(np.linspace(np.log1p(low), np.log1p(high), count))
-
-
-def bin_edges(grid: Array) -> Array:
-    """Edges of the bins around each redshift of a grid (z,), shape (z+1,): nothing lies outside of the grid."""
-    return np.concatenate([[grid[0]], (grid[1:] + grid[:-1]) / 2, [grid[-1]]])
 
 
 def design(spectra: Sequence[Spectrum], families: Sequence[Family], z: float) -> tuple[Array, NDArray[np.bool_]]:
