@@ -112,7 +112,7 @@ def passing(step, output):
 
 def staying(function):
     """A function of `products` without the folders of steps that the survey drops."""
-    return lambda wildcards: [path for path in function(wildcards) if path.split("/")[2] not in config.get("drop", [])]
+    return lambda wildcards: [path for path in function(wildcards) if Path(path).parts[2] not in config.get("drop", [])]
 
 
 def env_digest(env):
