@@ -88,6 +88,22 @@ def hold(folder: Path) -> TextIO | None:
     return file
 
 
+BARE = "import sys; from pureparallel.launch import snakemake; snakemake(sys.argv[1:])"
+"""A Snakemake within a run that holds the lock."""
+
+
+def snakemake(arguments: list[str]) -> None:
+    """Run Snakemake as we need it, in this process; never returns."""
+    from snakemake.cli import main
+
+    slurm.keep_to_squeue()
+    gc.set_threshold(100_000, 50, 50)  # a plan is millions of objects that stay: to look for waste took a seventh of it
+    # Snakemake 9.27 forgets to await the sizes of inputs that it asks for while it builds the graph.
+    warnings.filterwarnings("ignore", message="coroutine .*InputFiles", category=RuntimeWarning)
+    sys.argv[0] = "snakemake"
+    main(arguments)
+
+
 def catch_up(arguments: list[str]) -> Callable[[], None]:
     """Bring what changed fields hang on up to date; gives what is to be called once nothing is left to do."""
     from snakemake.cli import parse_args
@@ -106,7 +122,7 @@ def catch_up(arguments: list[str]) -> Callable[[], None]:
         rest = [argument for argument in arguments if argument not in targets]
         for wanted in arrivals.passes(folder, content, fields, changed) if changed else ():
             print(f"changed since the last run: {', '.join(changed)}; first {', '.join(wanted)}", file=sys.stderr)
-            subprocess.run([sys.executable, "-m", "snakemake", *wanted, *rest], check=False)
+            subprocess.run([sys.executable, "-c", BARE, *wanted, *rest], check=False)
     except (UserError, KeyError, OSError, StopIteration):
         return lambda: None  # Snakemake itself will say what is wrong with the configuration
     return lambda: None if targets else arrivals.write(folder, now)
@@ -131,14 +147,6 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ["XDG_CONFIG_DIRS"] = f"{ROOT / 'profiles'}:/etc/xdg"  # where it finds `--profile slurm`
     ready(arguments)
     lock = None if changes_nothing(arguments) else hold(working_folder(arguments))
-    from snakemake.cli import main as snakemake
-
-    slurm.keep_to_squeue()
-    gc.set_threshold(100_000, 50, 50)  # a plan is millions of objects that stay: to look for waste took a seventh of it
-
-    # Snakemake 9.27 forgets to await the sizes of inputs that it asks for while it builds the graph.
-    warnings.filterwarnings("ignore", message="coroutine .*InputFiles", category=RuntimeWarning)
-    sys.argv[0] = "snakemake"
     done = catch_up(arguments) if lock is not None else lambda: None
     watched = contextlib.nullcontext() if lock is None else progress.recorded(working_folder(arguments))
     try:
