@@ -1,6 +1,8 @@
+import importlib
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from pureparallel import UserError, launch, resume, slurm
@@ -109,3 +111,16 @@ def test_the_plugin_asks_for_what_is_remembered(monkeypatch):
     monkeypatch.setattr(plugin, "get_min_job_age", iter([300]).__next__)
     slurm.keep_to_squeue()
     assert plugin.get_min_job_age() == plugin.get_min_job_age() == 300
+
+
+def test_a_space_in_the_interpreters_path_ends_no_job(monkeypatch):
+    """Snakemake writes the path into a shell script."""
+    remote = importlib.import_module("snakemake_interface_executor_plugins.executors.remote")
+    plain = remote.RemoteExecutor.get_python_executable
+    monkeypatch.setattr(remote.RemoteExecutor, "get_python_executable", getattr(plain, "__wrapped__", plain))
+    monkeypatch.setattr(remote.sys, "executable", "/a checkout/bin/python")
+    shared = SimpleNamespace(shared_fs_usage=list(remote.SharedFSUsage))
+    executor = SimpleNamespace(workflow=SimpleNamespace(storage_settings=shared))
+    slurm.quote_python()
+    slurm.quote_python()
+    assert remote.RemoteExecutor.get_python_executable(executor) == "'/a checkout/bin/python'"

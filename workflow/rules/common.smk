@@ -11,12 +11,13 @@ from snakemake.io import flag
 from snakemake.path_modifier import PATH_MODIFIER_FLAG
 from snakemake.settings.types import SharedFSUsage
 
-from pureparallel import UserError, names, products, storage_mends
+from pureparallel import UserError, names, products, slurm, storage_mends
 from pureparallel import config as configuration
 from pureparallel.provenance import commit
 from pureparallel.sizes import by_frame, growing
 from pureparallel.sources import stamp
 
+slurm.quote_python()
 if workflow.storage_settings.default_storage_provider:
     storage_mends.apply()
 

@@ -4,9 +4,12 @@ import contextlib
 import getpass
 import importlib
 import re
+import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +90,22 @@ def keep_to_squeue() -> None:
     with contextlib.suppress(ImportError):
         plugin: Any = importlib.import_module("snakemake_executor_plugin_slurm")
         plugin.get_min_job_age = remembered(plugin.get_min_job_age)
+
+
+def quote_python() -> None:
+    """Quote the interpreter in the scripts of jobs: Snakemake does not, and a space in its path ends them."""
+    for module, name in (
+        ("snakemake_interface_executor_plugins.executors.remote", "RemoteExecutor"),
+        ("snakemake_executor_plugin_slurm_jobstep", "Executor"),
+    ):
+        executor: Any = getattr(sys.modules.get(module), name, None)
+        if executor is not None and not hasattr(executor.get_python_executable, "__wrapped__"):
+            executor.get_python_executable = _quoted(executor.get_python_executable)
+
+
+def _quoted(ask: Callable[[Any], str]) -> Callable[[Any], str]:
+    @wraps(ask)
+    def told(executor: Any) -> str:
+        return shlex.quote(ask(executor))
+
+    return told
