@@ -36,7 +36,7 @@ def test_the_redshift_and_its_line_come_back(demo):
 def test_columns_and_units_of_the_table(demo):
     path = demo / FIELD / "ceers-msa_redshifts.fits"
     table = Table.read(path, hdu="REDSHIFTS")
-    first = ["id", "ra", "dec", "z", "z_low", "z_high", "chi2_dof", "peak_ratio", "z_2", "z_3", "flag", "reason"]
+    first = "id ra dec mag mag_filter z z_low z_high chi2_dof peak_ratio z_2 z_3 p_1 p_2 p_3 z_phot flag reason".split()
     assert table.colnames[: len(first)] == first
     assert str(table["flux_Hb"].unit) == str(table["flux_err_Hb"].unit) == "erg / (s cm2)"
     assert str(table["ew_Hb"].unit) == "Angstrom"
@@ -129,6 +129,7 @@ def test_a_second_call_does_nothing_and_says_so(demo, run_in):
 
 AFTER_MERGE = {"merge_redshifts", "redshift_summary", "lineage"}
 AFTER_FIT = {"msa_redshift"} | AFTER_MERGE
+AFTER_PHOTOZ = {"fit_redshift", "validate_redshifts"} | AFTER_FIT
 SLITLESS = {
     "grism_wcs", "background_wfss", "spec2", "stack", "fit_redshift", "merge_redshifts", "redshift_summary",
     "validate_redshifts",
@@ -169,7 +170,7 @@ def test_a_module_of_no_step_reruns_nothing(copied, planned):
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
-        ("msaexp", {"msa_slitlets", "msa_extract", "photoz", "validate_catalogue", "software"} | AFTER_FIT),
+        ("msaexp", {"msa_slitlets", "msa_extract", "photoz", "validate_catalogue", "software"} | AFTER_PHOTOZ),
         ("default", {"select_exposures", "lineage", "software"} | MOSAICS),
         ("jwst", SIMULATED | {"lineage", "software"}),
     ],

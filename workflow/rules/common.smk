@@ -51,14 +51,15 @@ def flags(section, *without):
     def plain(field):
         return names.flags(field.options[section], without=("chunk", *without))
 
-    def value(wildcards, input=()):
+    def of_copies(wildcards, input):
         prefix = workflow.storage_settings.default_storage_prefix
-        if not prefix:
-            return plain(field_of(wildcards))
         options = storage_mends.with_copies(field_of(wildcards).options[section], input, prefix)
         return names.flags(options, without=("chunk", *without))
 
-    return quick(value)
+    # Snakemake sees no change of parameters that may follow from inputs: these are only made so where they must be
+    if workflow.storage_settings.default_storage_prefix and section in products.WITH_FILES:
+        return quick(of_copies)
+    return quick(lambda wildcards: plain(field_of(wildcards)))
 
 
 def aside(function):

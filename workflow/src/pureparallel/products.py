@@ -239,6 +239,10 @@ def gaia(field: Field, job: Any) -> list[str]:
     return [f"<results>/{field.name}/{field.name}_gaia.ecsv"] if field.is_simulated else files_of("gaia")(field, job)
 
 
+WITH_FILES = ("pointing", "mask_artifacts", "align", "background_wfss", "photometry", "validate_redshifts")
+"""Sections some options of which name files."""
+
+
 def files_of(option: str) -> Callable[[Field, Any], list[str]]:
     """Files that an option names: one, a list, or none."""
 
