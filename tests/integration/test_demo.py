@@ -36,7 +36,26 @@ def test_the_redshift_and_its_line_come_back(demo):
 def test_columns_and_units_of_the_table(demo):
     path = demo / FIELD / "ceers-msa_redshifts.fits"
     table = Table.read(path, hdu="REDSHIFTS")
-    first = ["id", "ra", "dec", "mag", "mag_filter", "z", "z_low", "z_high", "chi2_dof", "peak_ratio", "z_2", "z_3", "p_1", "p_2", "p_3", "z_phot", "flag", "reason"]
+    first = [
+        "id",
+        "ra",
+        "dec",
+        "mag",
+        "mag_filter",
+        "z",
+        "z_low",
+        "z_high",
+        "chi2_dof",
+        "peak_ratio",
+        "z_2",
+        "z_3",
+        "p_1",
+        "p_2",
+        "p_3",
+        "z_phot",
+        "flag",
+        "reason",
+    ]
     assert table.colnames[: len(first)] == first
     assert str(table["flux_Hb"].unit) == str(table["flux_err_Hb"].unit) == "erg / (s cm2)"
     assert str(table["ew_Hb"].unit) == "Angstrom"
