@@ -78,28 +78,27 @@ def sky_figure(fields: Mapping[str, Array]) -> "Figure":
     figure.suptitle(f"{len(shown)} fields, {count} exposures (larger dots: more of them)", color=INK)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     figure.draw_without_rendering()
-    _name(axes, list(shown), axes.transData.transform(np.column_stack([x, y])))
+    _name(axes, list(shown), np.column_stack([x, y]))
     return figure
 
 
-def _name(axes: Any, names: Sequence[str], dots: Array) -> None:
-    """Write names beside dots (pixels) where they cover neither another name nor a dot."""
+def _name(axes: Any, names: Sequence[str], places: Array) -> None:
+    """Write names beside dots where they cover neither another name nor a dot, and lie on the figure."""
+    dots, dpi = axes.transData.transform(places), axes.figure.dpi
+    width = axes.figure.bbox.width
     boxes = [(x - 4, y - 4, x + 4, y + 4) for x, y in dots]
     for i, name in enumerate(names):
         wide, high = 6.5 * len(name), 11.0  # of 8 points at 100 dots per inch
         for right, up in ((6, 3), (6, -high - 3), (-wide - 6, 3), (-wide - 6, -high - 3)):
             x, y = dots[i] + (right, up)
             box = (x, y, x + wide, y + high)
-            if all(box[2] < a or c < box[0] or box[3] < b or d < box[1] for a, b, c, d in boxes):
+            free = all(box[2] < a or c < box[0] or box[3] < b or d < box[1] for a, b, c, d in boxes)
+            if free and box[0] >= 0 and box[2] <= width:
+                # by its place on the sky: the map is laid out anew when it is drawn
                 axes.annotate(
-                    name,
-                    dots[i],
-                    (right, up),
-                    xycoords="figure pixels",
-                    textcoords="offset pixels",
-                    fontsize=8,
-                    color=INK,
-                )
+                    name, places[i], (right * 72 / dpi, up * 72 / dpi), textcoords="offset points", fontsize=8,
+                    color=INK, annotation_clip=False,
+                ).set_in_layout(False)  # fmt: skip
                 boxes.append(box)
                 break
 
