@@ -217,9 +217,13 @@ def tables(rows: list, lineage, others: dict[str, str] | None = None) -> None:
     from pureparallel import io
 
     groups = Table(
-        rows=[("001001", "gaia", 0.003), ("002001", "pointing", 0.5)], names=["group", "rung", "shift_error"]
+        rows=[("001001", "gaia", 9, 0.3, 0.003), ("002001", "002001", 0, 0.5, 0.5)],
+        names=["group", "part", "sources", "shift_error", "relative_error"],
     )
     exposures = Table(rows=rows, names=["exposure", "group", "ra", "dec", "roll", "rung"])
+    carried = np.asarray(exposures["group"]) == "001001"
+    exposures["part"] = np.where(carried, "gaia", "002001")
+    exposures["corners"] = np.where(carried[:, None, None], np.zeros((4, 2)), np.nan)
     used = [(row[0], True, "") for row in rows] + [(name, not why, why) for name, why in (others or {}).items()]
     verdicts = Table(rows=used, names=["exposure", "use", "reason"])
     for path, content in (

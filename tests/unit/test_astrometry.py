@@ -100,6 +100,10 @@ def test_without_a_catalogue_groups_lie_on_each_other():
     # the frame is that of the pointings that are likely right, and as uncertain as they are
     assert np.all(np.hypot(*wrong.T) < 1500)
     assert all(0.2 < row.error[0] < 0.6 for row in solved.rows)
+    # but not against each other
+    relative = [row.relative_error for row in solved.rows]
+    assert max(relative) < 0.005
+    assert np.sqrt(np.mean((wrong - wrong.mean(axis=0)) ** 2)) == pytest.approx(1e3 * np.mean(relative), rel=1.0)
 
 
 def test_the_second_catalogue_holds_where_the_first_does_not():

@@ -36,6 +36,21 @@ def test_a_faint_source_nearer_by_chance_does_not_take_the_bright_one_s_place():
     assert matching.match(found, true, np.full(2, 0.2), np.array([np.nan]), light).tolist() == [1]
 
 
+def test_a_field_off_as_a_whole_is_recognised_by_its_pattern():
+    rng = np.random.default_rng(1)
+    true = rng.uniform(-30, 30, (150, 2))
+    seen = rng.choice(150, 60, replace=False)
+    found = np.concatenate([true[seen] + [-0.4, 1.1] + rng.normal(0, 0.02, (60, 2)), rng.uniform(-30, 30, (20, 2))])
+    assert matching.frame_shift(found, true) == pytest.approx([-0.4, 1.1], abs=0.02)
+    assert matching.frame_shift(true, found) == pytest.approx([0.4, -1.1], abs=0.02)
+
+
+def test_a_field_without_a_pattern_stays_where_it_is():
+    rng = np.random.default_rng(2)
+    assert matching.frame_shift(*rng.uniform(-30, 30, (2, 60, 2))).tolist() == [0, 0]
+    assert matching.frame_shift(np.zeros((0, 2)), np.zeros((5, 2))).tolist() == [0, 0]
+
+
 def test_light_of_neighbours_counts_in_every_filter():
     xy = points((0, 0), (1, 0), (10, 0), (11, 0))
     light = np.array([[100.0, 100], [0.5, 2.0], [100.0, 100], [0.5, 0.5]])
@@ -124,7 +139,7 @@ def test_scores_of_a_right_catalogue():
     counted = scores.counts(found, true, partner, 0)
     assert counted["complete"]["fraction"] == counted["pure"]["fraction"] == 1
     assert counted["snr_over_expected"] == pytest.approx(1)
-    off = scores.astrometry(found, true, partner)
+    off = scores.astrometry(found, true, partner, np.zeros(2))
     assert off["absolute_rms"] == pytest.approx(4, rel=0.1)
     flux = scores.photometric(found, true, partner, 1)
     assert flux["bias"] == pytest.approx(0, abs=1e-3)
@@ -159,7 +174,7 @@ def test_scores_see_what_is_wrong():
     assert counted["complete"]["fraction"] == pytest.approx(kept.mean(), abs=0.005)
     assert counted["doubtful"] == 20
     assert counted["pure"]["fraction"] == pytest.approx(kept.sum() / (kept.sum() + 20), abs=0.01)
-    off = scores.astrometry(wrong, true, partner)
+    off = scores.astrometry(wrong, true, partner, np.zeros(2))
     assert (off["mean_east"], off["mean_north"]) == pytest.approx((30, -10), abs=1)
     assert off["relative_rms"] == pytest.approx(4, rel=0.1)
     blue, red = (scores.photometric(wrong, true, partner, i) for i in (0, 1))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Array = NDArray[np.float64]
 Rows = Sequence[Mapping[str, Any]]
 
 ARCSEC = 3600.0
@@ -25,6 +26,9 @@ def keep(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]:
     """A new solution with those of the old corrections that are as good.
 
+    What a whole part has moved by is compared with the error of its place on the sky, and what a group has moved by
+    beyond that with its error against the part. What is new in a part of which something stays is laid on that.
+
     Parameters
     ----------
     groups, exposures : sequence of mapping
@@ -32,7 +36,7 @@ def keep(
     before : (sequence of mapping, sequence of mapping)
         Groups and exposures of the old one.
     share : float
-        Of the new correction's error, by which no exposure of the group may have moved.
+        Of these errors, by which nothing may have moved.
 
     Returns
     -------
@@ -43,43 +47,80 @@ def keep(
     """
     old_groups = {str(row["group"]): row for row in before[0]}
     old_exposures = {str(row["exposure"]): row for row in before[1]}
-    moved: dict[str, float] = {}
+    moved = _moved(exposures, old_exposures)
+    parts: dict[str, list[Mapping[str, Any]]] = {}
+    for row in groups:
+        old = old_groups.get(str(row["group"]))
+        if old is not None and str(row["group"]) in moved and all(str(row[key]) == str(old[key]) for key in SAME):
+            parts.setdefault(str(row["part"]), []).append(row)
+    back: dict[str, Array] = {}
+    kept: list[str] = []
+    for part, rows in parts.items():
+        of_part = np.mean([moved[str(row["group"])].mean(axis=0) for row in rows], axis=0)
+        stay = [str(row["group"]) for row in rows if _farthest(row, moved, of_part) <= share * row["relative_error"]]
+        if stay and np.hypot(*of_part) <= share * min(float(row["shift_error"]) for row in rows):
+            kept += stay
+            back[part] = -np.mean([moved[name].mean(axis=0) for name in stay], axis=0)
+    return (
+        [_group(row, old_groups, kept, back) for row in groups],
+        [_exposure(row, groups, old_exposures, kept, back) for row in exposures],
+        [str(row["group"]) for row in groups if str(row["group"]) in kept],
+    )
+
+
+def _moved(exposures: Rows, before: Mapping[str, Mapping[str, Any]]) -> dict[str, Array]:
+    """What the points of each group's exposures have moved by, arcsec east and north, shape (n, 2)."""
+    found: dict[str, list[Array]] = {}
     for row in exposures:
-        old = old_exposures.get(str(row["exposure"]))
+        old = before.get(str(row["exposure"]))
         if old is not None and str(old["group"]) == str(row["group"]):
-            group = str(row["group"])
-            moved[group] = max(moved.get(group, 0.0), displacement(old, row))
-    kept = [
-        str(row["group"]) for row in groups
-        if str(row["group"]) in old_groups
-        and all(str(row[key]) == str(old_groups[str(row["group"])][key]) for key in SAME)
-        and moved.get(str(row["group"]), np.inf) <= share * float(row["shift_error"])
-    ]  # fmt: skip
-    new_groups = [
-        {**row, **({key: old_groups[row["group"]][key] for key in CORRECTION} if row["group"] in kept else {}),
-         "kept": row["group"] in kept}
-        for row in groups
-    ]  # fmt: skip
-    new_exposures = [
-        {**row, **{key: old_exposures[row["exposure"]][key] for key in PLACE}}
-        if row["group"] in kept and row["exposure"] in old_exposures
-        else dict(row)
-        for row in exposures
-    ]
-    return new_groups, new_exposures, kept
+            found.setdefault(str(row["group"]), []).append(displacement(old, row))
+    together = {name: np.concatenate(points) for name, points in found.items()}
+    return {name: points for name, points in together.items() if len(points)}
 
 
-def displacement(old: Mapping[str, Any], new: Mapping[str, Any]) -> float:
-    """How far an exposure has moved, arcsec: its reference point, or its farthest corner where those are known."""
+def _farthest(row: Mapping[str, Any], moved: Mapping[str, Array], of_part: Array) -> float:
+    """How far a group's points have moved at most, beyond what its part has."""
+    return float(np.hypot(*(moved[str(row["group"])] - of_part).T).max())
+
+
+def displacement(old: Mapping[str, Any], new: Mapping[str, Any]) -> Array:
+    """What an exposure's reference point and corners, where those are known, have moved by: arcsec, shape (n, 2)."""
     one, two = _points(old), _points(new)
     both = np.isfinite(one).all(axis=1) & np.isfinite(two).all(axis=1)
-    if not both.any():
-        return np.inf
     east = ((two[:, 0] - one[:, 0] + 180) % 360 - 180) * np.cos(np.deg2rad(one[:, 1]))
-    north = two[:, 1] - one[:, 1]
-    return float(np.hypot(east, north)[both].max()) * ARCSEC
+    return np.asarray(np.stack([east, two[:, 1] - one[:, 1]], axis=1)[both] * ARCSEC)
 
 
-def _points(row: Mapping[str, Any]) -> NDArray[np.float64]:
+def _points(row: Mapping[str, Any]) -> Array:
     """Reference point and corners, shape (5, 2), degrees."""
     return np.vstack([[float(row["ra"]), float(row["dec"])], np.asarray(row["corners"], float).reshape(4, 2)])
+
+
+def _group(
+    row: Mapping[str, Any], before: Mapping[str, Mapping[str, Any]], kept: Sequence[str], back: Mapping[str, Array]
+) -> dict[str, Any]:
+    """A group's row, with its old correction, or with its new one on what is kept of its part."""
+    if row["group"] in kept:
+        return {**row, **{key: before[row["group"]][key] for key in CORRECTION}, "kept": True}
+    east, north = back.get(str(row["part"]), np.zeros(2))
+    return {
+        **row, "shift_east": row["shift_east"] + float(east), "shift_north": row["shift_north"] + float(north),
+        "kept": False,
+    }  # fmt: skip
+
+
+def _exposure(
+    row: Mapping[str, Any], groups: Rows, before: Mapping[str, Mapping[str, Any]], kept: Sequence[str],
+    back: Mapping[str, Array],
+) -> dict[str, Any]:  # fmt: skip
+    """An exposure's row, where it was, or where it is now beside what is kept of its part."""
+    if row["group"] in kept and row["exposure"] in before:
+        return {**row, **{key: before[row["exposure"]][key] for key in PLACE}}
+    part = next((str(one["part"]) for one in groups if one["group"] == row["group"]), "")
+    if part not in back:
+        return dict(row)
+    east, north = back[part] / ARCSEC
+    east /= np.cos(np.deg2rad(float(row["dec"])))
+    corners = np.asarray(row["corners"], float) + np.array([east, north])
+    return {**row, "ra": float(row["ra"] + east), "dec": float(row["dec"] + north), "corners": corners}

@@ -47,6 +47,8 @@ class Row:
         What lies on each other has one: the catalogue's label, or the name of the first of the groups.
     correction, error : ndarray, shape (3,)
         East, north [arcsec] and roll [rad].
+    relative_error : float
+        Arcsec, 1 sigma per axis, of its shift against those of its part.
     roll_solved : bool
     sources, stars, common : int
         In the list; matches with the catalogue; matches with other groups.
@@ -66,6 +68,7 @@ class Row:
     part: str = ""
     correction: Array = field(default_factory=lambda: np.zeros(3))
     error: Array = field(default_factory=lambda: np.zeros(3))
+    relative_error: float = 0.0
     roll_solved: bool = False
     stars: int = 0
     common: int = 0
@@ -213,8 +216,10 @@ def _solve(
     solved = Solved([Row(one.name, one.pivot) for one in groups], observed, fit)
     solved.rows[:] = [_row(one, i, solved) for i, one in enumerate(groups)]
     for part, tied in zip(parts, ties, strict=True):
-        for i in part.members:
+        relative = _relative_errors(part, fit)
+        for i, error in zip(part.members, relative, strict=True):
             _judge(solved.rows[i], part, tied, limits)
+            solved.rows[i].relative_error = float(error)
             solved.rows[i].part = tied.catalogue.label if tied is not None else groups[part.members[0]].name
     return solved
 
@@ -228,6 +233,18 @@ def _judge(row: Row, part: Part, tied: Tie | None, limits: Limits) -> None:
         row.rung = "field"
     if len(part.members) > 1 or tied is not None:
         row.false = float(np.nanmax([part.false, tied.peak.false if tied is not None else np.nan]))
+
+
+def _relative_errors(part: Part, fit: Fit | None) -> Array:
+    """Errors of shifts against their mean: what all have in common blurs no mosaic, nor moves its spectra."""
+    count = len(part.members)
+    if fit is None or count == 1:
+        return np.zeros(count)
+    members, away = np.array(part.members), np.eye(count) - 1 / count
+    variance = [
+        np.diag(away @ fit.covariance[np.ix_(3 * members + axis, 3 * members + axis)] @ away) for axis in (0, 1)
+    ]
+    return np.asarray(np.sqrt(np.maximum(np.mean(variance, axis=0), 0)))
 
 
 def _join(found: Sequence[Observed]) -> Observed:

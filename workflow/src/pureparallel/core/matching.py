@@ -8,16 +8,47 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from . import registration
+
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 RATIO = 3.0
 """A source whose flux is wrong by more than this factor is not the one that it lies on, but something else."""
 
+FRAME_MATCH, FRAME_REACH, FRAME_ERROR, FRAME_FALSE = 0.15, 5.0, 0.3, 1e-3
+"""Arcsec within which sources of two frames match, largest shift between them, its usual size per axis, and the largest
+probability that it is another one."""
 
 WING, WING_REACH = 1e-3, 10.0
 """Part of a star's light in an aperture of 0.5" at 1.5" from it, spikes allowed for: a circular aperture of 6.5 m alone
 would give a third of that at 1.5 μm. And how many radii away it is still looked for."""
+
+
+def frame_shift(found: Array, true: Array) -> Array:
+    """What moves true positions onto those that were found: a field that no catalogue holds is where it was pointed.
+
+    Sources are known by their pattern; where none stands out, the shift is 0.
+
+    Parameters
+    ----------
+    found, true : ndarray, shape (n, 2), (m, 2)
+        Arcsec.
+
+    Returns
+    -------
+    ndarray, shape (2,)
+        Arcsec east and north.
+    """
+    first, second = sorted((found, true), key=len)
+    low, high = (edge(second, axis=0, initial=0.0) for edge in (np.min, np.max))
+    peak = registration.find_shift(
+        first, second, lambda xy: np.all((xy >= low) & (xy <= high), axis=1),
+        radius=FRAME_MATCH, window=FRAME_REACH, error=FRAME_ERROR,
+    )  # fmt: skip
+    if peak is None or peak.false > FRAME_FALSE:
+        return np.zeros(2)
+    return peak.shift if first is true else -peak.shift
 
 
 def blends(xy: Array, radius: float) -> Indices:

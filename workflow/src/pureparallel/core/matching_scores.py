@@ -137,10 +137,10 @@ def bright(found: Found, true: Truth, partner: Indices) -> Indices:
     return np.flatnonzero((partner >= 0) & found.clean & alone[partner])
 
 
-def astrometry(found: Found, true: Truth, partner: Indices) -> dict[str, Any]:
-    """Positions of bright isolated sources less the true ones, mas."""
+def astrometry(found: Found, true: Truth, partner: Indices, moved: Array) -> dict[str, Any]:
+    """Positions of bright isolated sources less the true ones, mas; those had been moved [arcsec] to be recognised."""
     chosen = bright(found, true, partner)
-    off = 1e3 * (found.xy[chosen] - true.xy[partner[chosen]])
+    off = 1e3 * (found.xy[chosen] - true.xy[partner[chosen]] + moved)
     star = true.star[partner[chosen]]
     if not len(off):
         return {"sources": 0}

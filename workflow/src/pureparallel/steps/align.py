@@ -44,6 +44,7 @@ GROUP_COLUMNS: dict[str, tuple[str | None, str]] = {
     "shift_east": ("arcsec", "correction at the pivot"),
     "shift_north": ("arcsec", "correction at the pivot"),
     "shift_error": ("arcsec", "1 sigma per axis, in the frame"),
+    "relative_error": ("arcsec", "1 sigma per axis, against the others of its part"),
     "roll": ("deg", "correction, from north to east"),
     "roll_error": ("deg", "1 sigma"),
     "roll_solved": (None, "whether matches tell more of the roll than is known beforehand"),
@@ -155,7 +156,7 @@ def align(
         Sources per exposure, the brightest.
     keep : float
         A group keeps the correction that it had, so that mosaics stay as they are, where the new one differs by less
-        than this share of its error; 0 keeps none.
+        than this share of its error, from those of its part as in common with them; 0 keeps none.
     """
     from ..core.plot_align import alignment_figure
 
@@ -301,6 +302,7 @@ def row_of_group(row: Row, measured: Mapping[str, Sequence[Measured]], table: "T
         "rung": row.rung, "frame": row.frame, "part": row.part,
         "shift_east": float(row.correction[0]), "shift_north": float(row.correction[1]),
         "shift_error": float(np.hypot(np.mean(row.error[:2]), JITTER / np.sqrt(count))),
+        "relative_error": float(np.hypot(row.relative_error, JITTER / np.sqrt(count))),
         "roll": float(np.rad2deg(row.correction[2])), "roll_error": float(np.rad2deg(row.error[2])),
         "roll_solved": row.roll_solved, "sources": row.sources, "stars": row.stars, "common": row.common,
         "rms_catalogue": row.rms_catalogue / MAS, "rms_common": row.rms_common / MAS, "false_probability": row.false,
@@ -319,10 +321,9 @@ def blind_group(name: str, table: "Table") -> dict[str, Any]:
     error, roll_error = float(np.max(mine["error"])), float(np.max(mine["roll_error"]))
     return {
         "group": name, "usual_star": bool(mine["usual_star"].all()), "rung": "pointing", "frame": "pointing",
-        "part": name, **zero,
-        **nothing, "shift_error": error, "roll_error": roll_error, "roll_solved": False, "prior_error": error,
-        "pivot_ra": float(mine["ra"][0]), "pivot_dec": float(mine["dec"][0]), "reason": "no direct image",
-        "kept": False,
+        "part": name, **zero, **nothing, "shift_error": error, "relative_error": error, "roll_error": roll_error,
+        "roll_solved": False, "prior_error": error, "pivot_ra": float(mine["ra"][0]),
+        "pivot_dec": float(mine["dec"][0]), "reason": "no direct image", "kept": False,
     }  # fmt: skip
 
 

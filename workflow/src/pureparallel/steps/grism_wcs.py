@@ -16,6 +16,7 @@ from ..core.grism_shift import Shift
 from ..core.pointing import Pointing
 from ..core.ramps import DO_NOT_USE
 from ..exposures import Exposure, read_verdicts
+from ..frames import read_common_part
 from ..provenance import Lineage
 from .align import JITTER
 
@@ -150,12 +151,21 @@ def epoch_of(used: Sequence[Exposure]) -> float:
     return 2000 + (float(np.mean([one.start for one in used])) - 51544.5) / 365.25
 
 
-def read_groups(path: Path) -> dict[str, tuple[str, float]]:
-    """By visit and guide star, the rung of its solution and the error per axis in arcsec."""
+def read_groups(path: Path) -> dict[str, tuple[bool, float]]:
+    """By visit and guide star, whether its direct images are of the mosaics, and its error per axis in arcsec.
+
+    Where they are, that is the error against the mosaics, whose sources are looked for: where these lie on the sky
+    does not matter.
+    """
     from astropy.table import Table
 
     table = Table.read(io.open_fits(path, extensions=("GROUPS", "EXPOSURES"))["GROUPS"], mask_invalid=False)
-    return {str(row["group"]): (str(row["rung"]), float(row["shift_error"])) for row in table}
+    common = read_common_part(path)
+    found = {}
+    for row in table:
+        carried = bool(row["sources"] > 0 and str(row["part"]) == common)
+        found[str(row["group"])] = carried, float(row["relative_error" if carried else "shift_error"])
+    return found
 
 
 def read_exposures(path: Path) -> dict[str, tuple[str, Pointing]]:
@@ -180,11 +190,10 @@ def blank(one: Exposure) -> dict[str, Any]:
 
 
 def solve(
-    one: Exposure, pointing: Pointing, group: tuple[str, float], sources: scenes.Sources, options: Mapping[str, Any]
+    one: Exposure, pointing: Pointing, group: tuple[bool, float], sources: scenes.Sources, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Place one exposure's traces: most of its row."""
-    rung, error = group
-    carried = rung != "pointing"
+    carried, error = group
     chain = calibration.Chain("spec2pipeline")
     rate_images.read_rate(one.path)  # refuses a file that is not whole
     model = grisms.open_dispersed(one.path, pointing, chain)

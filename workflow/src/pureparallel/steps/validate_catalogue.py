@@ -65,6 +65,8 @@ def validate_catalogue(
     table = read_truth(truth)
     lights = fluxes(table, filters, truth)
     xy = on_plane(plane, table["ra"], table["dec"])
+    moved = matching.frame_shift(found.xy, xy)
+    xy += moved
     reference = filters.index("F150W") if "F150W" in filters else len(filters) // 2
     depth = coverage(mosaics, filters, xy)
     true, members = (blended(table, xy, lights, reference, *depth, plane.scale, radius) for radius in (BLEND, 0.0))
@@ -74,7 +76,7 @@ def validate_catalogue(
         "simulated": True,
         "reference": filters[reference],
         "counts": scores.counts(found, true, partner, reference),
-        "astrometry": scores.astrometry(found, true, partner) | {"frame": frames(solution)},
+        "astrometry": scores.astrometry(found, true, partner, moved) | {"frame": frames(solution)},
         "photometry": {name: scores.photometric(found, true, partner, i) for i, name in enumerate(filters)},
         "pairs": scores.deblended(found, members, reference),
         "photoz": scores.redshift_scores(found, true, partner),

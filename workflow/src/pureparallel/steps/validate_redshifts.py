@@ -72,8 +72,9 @@ def validate_redshifts(
         known, kind = others(redshifts, wrong), "other redshifts"
     else:
         raise UserError("validate_redshifts: neither truth nor other redshifts are given; give --truth or --redshifts")
-    partner = matched(rows, known, radius)
+    partner, moved = matched(rows, known, radius)
     report: dict[str, Any] = {"field": field, "against": kind, "wrong": wrong, "radius": radius}
+    report |= {"offset_east": moved[0], "offset_north": moved[1]}
     report |= {"sources": len(rows), "matched": int((partner >= 0).sum()), "known": len(known)}
     star = np.zeros(len(rows), bool)
     if truth is not None:
@@ -150,17 +151,21 @@ def others(path: Path, wrong: float) -> "Table":
     return table[good & (z >= 0)]
 
 
-def matched(rows: "Table", known: "Table", radius: float) -> matching.Indices:
-    """The known source of each row, or -1: near and, where magnitudes are known, of a similar brightness."""
+def matched(rows: "Table", known: "Table", radius: float) -> tuple[matching.Indices, Array]:
+    """The known source of each row, or -1: near and, where magnitudes are known, of a similar brightness.
+
+    And by how many arcsec the field lies east and north of what is known: redshifts are right on whichever frame.
+    """
     if not len(rows) or not len(known):
-        return np.full(len(rows), -1, np.intp)
+        return np.full(len(rows), -1, np.intp), np.zeros(2)
     plane = Plane(float(np.median(rows["ra"])), float(np.median(rows["dec"])))
     here, there = (plane.project(unit(np.asarray(one["ra"]), np.asarray(one["dec"]))) for one in (rows, known))
     light = np.full(len(rows), np.nan), np.full(len(known), np.nan)
     filters = sorted({str(one) for one in rows["mag_filter"]} - {""})
     if filters and f"mag_{filters[0]}" in known.colnames:
         light = brightness(rows["mag"]), brightness(known[f"mag_{filters[0]}"])
-    return matching.match(here, there, np.full(len(known), radius), *light)
+    moved = matching.frame_shift(here, there)
+    return matching.match(here, there + moved, np.full(len(known), radius), *light), moved
 
 
 def brightness(magnitude: Any) -> Array:
@@ -211,6 +216,9 @@ def to_see(paths: Sequence[Path], ids: Sequence[str], known: "Table") -> list[Ex
 def sentences(report: dict[str, Any]) -> list[str]:
     """The metrics in words, for the log."""
     lines = [f"{report['matched']} of {report['sources']} sources are known"]
+    away = float(np.hypot(report["offset_east"], report["offset_north"]))
+    if away > report["radius"] / 2:
+        lines.append(f"positions differ by {away:.2f}″ throughout, which is allowed for")
     for name, one in report["redshifts"].items():
         if one["sources"]:
             lines.append(f"{name}: {one['sources']} redshifts, {one['right']:.1%} right, NMAD {one['nmad']:.1e}")
