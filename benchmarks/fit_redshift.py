@@ -14,7 +14,7 @@ SCRIPT = ROOT / "tests" / "integration" / "fit_scene.py"
 HEAD = (
     "spectra", "seed", "sources", "right", "right with 2 lines", "with 1", "NMAD with 2 lines", "flag 3",
     "of them wrong", "P > 0.99", "of them right", "mean P", "truth within 68 %", "PIT in fifths",
-    "line pulls", "flux / truth", "met",
+    "z pulls with 2 lines", "with 1", "line pulls", "flux / truth", "met",
 )  # fmt: skip
 COST_HEAD = ("sources", "fit alone, CPU s per source", "whole step", "with figures", "peak memory, MB", "met")
 BESIDE_HEAD = ("fitter", "sources", "right", "right with 2 lines", "NMAD", "CPU s per source")
@@ -167,8 +167,8 @@ def rows(
                 kind, str(seed), str(sources), f"{found['right']:.1%}", f"{found['right_several']:.1%}",
                 f"{found['right_single']:.1%}", f"{found['nmad_several']:.1e}", str(found["flag_3"]), f"{wrong:.1%}",
                 str(found["sure"]), f"{found['right_sure']:.1%}", f"{found['mean_p']:.3f}", f"{found['within_68']:.0%}",
-                " ".join(map(str, found["pit"])), f"{found['pull']:.2f}", f"{found['flux_ratio']:.3f}",
-                "yes" if met else "NO",
+                " ".join(map(str, found["pit"])), f"{found['z_pull_several']:.2f}", f"{found['z_pull_single']:.2f}",
+                f"{found['pull']:.2f}", f"{found['flux_ratio']:.3f}", "yes" if met else "NO",
             ])  # fmt: skip
     return table
 

@@ -311,6 +311,11 @@ def judge() -> dict:
     }  # fmt: skip
     result |= {f"flag_{f}": int((flag == f).sum()) for f in (3, 2, 1)}
     result |= {f"right_{f}": float(right[flag == f].mean()) if (flag == f).any() else None for f in (3, 2, 1)}
+    # of redshifts: of those that are sure and right, the others have several peaks
+    width = (np.asarray(found["z_high"]) - np.asarray(found["z_low"])) / 2
+    for name, of in (("several", several), ("single", ~several)):
+        good = of & right & (sure > 0.95)
+        result[f"z_pull_{name}"] = float(np.std((z - true)[good] / width[good])) if good.any() else None
     pulls, ratios = [], []
     for name, members in FAMILIES.items():
         total = np.sum([truth[f"flux_{member}"] for member in members], axis=0) * 1e-20

@@ -64,7 +64,8 @@ def test_a_direct_image_is_cut_about_its_source(tmp_path):
         hdu.header.update(grid.keywords())
         fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / f"{name}.fits")
     ra, dec = (float(one) for one in grid.to_sky(10.0, 70.0))
-    found = DirectImage(tmp_path / "image.fits", tmp_path / "segm.fits").around("4", ra, dec)
+    with DirectImage(tmp_path / "image.fits", tmp_path / "segm.fits") as direct:
+        found = direct.around("4", ra, dec)
     half = round(SIDE / 2 / 0.05)
     assert found.image.shape == (2 * half + 1, 2 * half + 1)
     assert found.image[half, half] == 9

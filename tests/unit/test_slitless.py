@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from pureparallel.core import lines, slitless, slitless_fit, slitless_lines, slitless_search, templates
+from pureparallel.core import lines, slitless, slitless_fit, slitless_lines, slitless_search, slitless_view, templates
 from pureparallel.core.nnls import nnls
 from pureparallel.core.redshift import integral
 from scipy.optimize import nnls as reference
@@ -43,8 +43,12 @@ def gaussian_line(wave, wavelength, sigma):
     return np.diff(0.5 * erf((edges - wavelength) / sigma / np.sqrt(2))) / 47
 
 
-def make(truths, noise, seed=0, slope=0.0):
-    """Spectra in two bands and two rolls of sources with (z, {rest wavelength: flux}, continuum)."""
+def make(truths, noise, seed=0, shifts=None):
+    """Spectra in two bands and two rolls of sources with (z, {rest wavelength: flux}, continuum).
+
+    `shifts` (sources, rolls) in pixels are errors of their wavelength scales.
+    """
+    shifts = np.zeros((len(truths), len(PROFILES))) if shifts is None else shifts
     rng = np.random.default_rng(seed)
     x = np.arange(-15, 16)
     profile = np.array([np.exp(-0.5 * (x / sigma) ** 2) for sigma in PROFILES.values()])
@@ -55,7 +59,7 @@ def make(truths, noise, seed=0, slope=0.0):
             for k, sigma in PROFILES.items():
                 flux[s, k] = level * (wave / 13000) ** -1.2
                 for rest, value in emission.items():
-                    flux[s, k] += value * gaussian_line(wave, rest * (1 + z), sigma * 47)
+                    flux[s, k] += value * gaussian_line(wave, rest * (1 + z) + 47 * shifts[s, k], sigma * 47)
         flux += rng.normal(0, noise, flux.shape)
         shape = (len(truths), 2)
         found.append(
@@ -198,6 +202,19 @@ def test_redshift_errors_are_those_of_repeated_noise(mixtures, stars):
     assert 0.7 < np.std(pulls) < 1.35
 
 
+def test_errors_of_the_wavelength_scale_are_in_those_of_redshifts(mixtures, stars):
+    """Scales that are wrong by 0.4 pixels, differently in every spectrum, in noise that alone would move z by less."""
+    count, wrong, z = 40, 0.4, 1.3
+    shifts = np.random.default_rng(11).normal(0, wrong, (count, len(PROFILES)))
+    spectra = make([(z, GALAXY, 1.0)] * count, 0.5, 3, shifts)
+    for told, low, high in ((wrong, 0.75, 1.3), (0.0, 1.8, 20.0)):
+        settings = dataclasses.replace(PLAIN, z_range=(1.2, 1.4), wavelength_error=told)
+        chunk = slitless_fit.chunk(spectra, mixtures, stars, settings)
+        found = [slitless_fit.fit(chunk, i) for i in range(count)]
+        pulls = np.array([(one.z - z) / ((one.z_high - one.z_low) / 2) for one in found])
+        assert low < np.std(pulls) < high
+
+
 def test_line_fluxes_pull_to_the_truth(mixtures, stars, families):
     count = 30
     chunk = slitless_fit.chunk(make([(1.3, GALAXY, 4.0)] * count, 2.0, 8), mixtures, stars, PLAIN)
@@ -240,10 +257,18 @@ def test_the_model_is_the_spectrum_where_there_are_no_data_too(mixtures, stars, 
     assert np.abs(difference[:, 8:16]).max() < 1.5
 
 
+def seen(chunk, source, fitted, z):
+    """A source at a redshift, and the stars that its fit uses."""
+    mixtures = chunk.grid.mixtures
+    wavelengths = np.concatenate([mixtures.wavelengths, *(family.wavelengths for family in fitted)])
+    view = slitless_view.view(chunk.of(source), chunk.continuum, wavelengths, z)
+    return view, slitless_lines.stars_in_use(view, mixtures)
+
+
 def measured(chunk, source, fitted, z):
     """Lines of a source."""
-    stars = slitless_lines.stars_in_use(chunk.of(source), chunk.grid.mixtures, chunk.continuum, z)
-    return slitless_lines.measure(chunk.of(source), fitted, chunk.continuum, z, stars)
+    view, stars = seen(chunk, source, fitted, z)
+    return slitless_lines.measure(view, fitted, stars)
 
 
 def judged(chunk, families, source, **kwargs):
@@ -251,8 +276,8 @@ def judged(chunk, families, source, **kwargs):
     found = slitless_fit.fit(chunk, source, kwargs.pop("log_prior", None))
     blend = 1.5 * 2.3548 * chunk.width[source]
     single = slitless_lines.separate(lines.at_resolution(families, 100), blend)
-    stars = slitless_lines.stars_in_use(chunk.of(source), chunk.grid.mixtures, chunk.continuum, found.z)
-    snr = slitless_lines.significance(chunk.of(source), single, chunk.continuum, found.z, stars)
+    view, stars = seen(chunk, source, single, found.z)
+    snr = slitless_lines.significance(view, single, stars)
     features = slitless_lines.features(single, snr, blend)
     return found, slitless_lines.quality(features, lines.at_resolution(families, 100), found, **kwargs)
 
@@ -270,6 +295,20 @@ def test_several_lines_are_flag_3(various, families):
     assert flag == 3
     assert "lines at S/N >= 3" in reason
     assert "Ha+NII" in reason
+
+
+def test_a_seldom_line_is_no_second_one(families):
+    """[OII] and MgII, each at S/N of 6, are not enough; with Hβ they are."""
+    sure = slitless_fit.Redshift(
+        1.9, 1.89, 1.91, 90.0, 90, (slitless_fit.Peak(1.9, 90.0, 1.0),), np.ones(1), np.ones(1)
+    )
+    two = [slitless_lines.Feature("OII", 3728.7, 6.0), slitless_lines.Feature("MgII", 2798.8, 5.5)]
+    flag, reason = slitless_lines.quality(two, families, sure)
+    assert flag == 1
+    assert reason == "2 lines at S/N >= 3, of which fewer than two are often bright: OII, MgII"
+    assert slitless_lines.quality(two, families, sure, z_phot=(1.95, 0.1))[0] == 2
+    third = slitless_lines.Feature("Hb/OIII-4364", 4862.7, 3.5)  # a blend with a common line
+    assert slitless_lines.quality([*two, third], families, sure)[0] == 3
 
 
 def test_one_line_is_told_in_words_what_it_may_be(various, families):
@@ -306,8 +345,8 @@ def test_what_the_edge_of_a_band_cuts_is_measured_but_no_evidence(mixtures, star
     chunk = slitless_fit.chunk(make([(z, {HA: 4000.0}, 0.5)], 1.0, 6)[:1], mixtures, stars, PLAIN)
     fitted = lines.at_resolution(families, 100)
     place = [family.name for family in fitted].index("Ha+NII")
-    use = slitless_lines.stars_in_use(chunk.of(0), chunk.grid.mixtures, chunk.continuum, z)
-    snr = slitless_lines.significance(chunk.of(0), fitted, chunk.continuum, z, use)
+    view, use = seen(chunk, 0, fitted, z)
+    snr = slitless_lines.significance(view, fitted, use)
     assert measured(chunk, 0, fitted, z).snr[place] > 5
     assert np.isnan(snr[place])
 

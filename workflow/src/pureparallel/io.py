@@ -125,7 +125,7 @@ def write_fits(path: Path, hdus: "HDUList", lineage: Lineage) -> None:
 
 def write_figure(path: Path, figure: "Figure", *, dpi: int = 100) -> None:
     """Write a figure atomically, in the format that its name says: png for lines, jpg for pictures full of noise."""
-    compressed = {"quality": 80, "optimize": True} if path.suffix == ".jpg" else {}
+    compressed = {"quality": 80, "optimize": True} if path.suffix == ".jpg" else {"compress_level": 3}
     with atomic(path) as part:
         figure.savefig(part, format=path.suffix[1:], dpi=dpi, pil_kwargs=compressed)
 

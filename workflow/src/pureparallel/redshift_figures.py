@@ -83,29 +83,34 @@ def centred(image: Array) -> Array:
     return np.asarray(padded[start : start + ROWS])
 
 
-@dataclass(frozen=True)
 class DirectImage:
     """The image that sources were detected on and their segmentation map, of which parts are read."""
 
-    image: Path
-    segmentation: Path
-
-    def around(self, source: str, ra: float, dec: float) -> Cutout:
-        """The image around a source whose id is its label."""
+    def __init__(self, image: Path, segmentation: Path) -> None:
         from astropy.io import fits
 
-        for path in (self.image, self.segmentation):
+        for path in (image, segmentation):
             if not path.is_file():
                 raise UserError(f"{path}: no such file")
         # in parts and not memory-mapped, which the unsigned labels do not allow
-        with fits.open(self.image, memmap=False) as image, fits.open(self.segmentation, memmap=False) as labels:
-            grid = Grid.of(image["SCI"].header)
-            x, y = (float(one) for one in grid.to_pixel(np.array(ra), np.array(dec)))
-            half = round(SIDE / 2 / grid.scale)
-            pixels = part(image["SCI"], round(x), round(y), half, np.nan)
-            own = part(labels["SCI"], round(x), round(y), half, 0)
-        label = int(source) if source.isdigit() else -1
-        return Cutout(pixels, own == label, (2 * half + 1) * grid.scale)
+        self.files = [fits.open(path, memmap=False) for path in (image, segmentation)]
+        self.pixels, self.labels = (hdus["SCI"] for hdus in self.files)
+        self.grid = Grid.of(self.pixels.header)
+
+    def __enter__(self) -> "DirectImage":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hdus in self.files:
+            hdus.close()
+
+    def around(self, source: str, ra: float, dec: float) -> Cutout:
+        """The image around a source whose id is its label."""
+        x, y = (round(float(one)) for one in self.grid.to_pixel(np.array(ra), np.array(dec)))
+        half = round(SIDE / 2 / self.grid.scale)
+        pixels, labels = part(self.pixels, x, y, half, np.nan), part(self.labels, x, y, half, 0)
+        own = labels == int(source) if source.isdigit() else np.zeros(labels.shape, bool)
+        return Cutout(pixels, own, (2 * half + 1) * self.grid.scale)
 
 
 def part(hdu: Any, x: int, y: int, half: int, blank: float) -> Array:
@@ -115,5 +120,5 @@ def part(hdu: Any, x: int, y: int, half: int, blank: float) -> Array:
     low_x, up_x, low_y, up_y = max(x - half, 0), min(x + half + 1, nx), max(y - half, 0), min(y + half + 1, ny)
     if low_x < up_x and low_y < up_y:
         place = slice(low_y - y + half, up_y - y + half), slice(low_x - x + half, up_x - x + half)
-        found[place] = hdu.section[low_y:up_y, low_x:up_x]
+        found[place] = hdu.section[low_y:up_y][:, low_x:up_x]  # whole rows are read at once, parts one by one
     return found

@@ -201,13 +201,13 @@ def integral(y: Array, x: Array) -> Array:
     return np.concatenate([[0.0], np.cumsum(np.diff(x) * (y[1:] + y[:-1]) / 2)])
 
 
-def minima(grid: Array, values: Array, count: int) -> list[int]:
-    """Indices of the `count` deepest local minima, deepest first, apart by more than a peak's width."""
+def minima(x: Array, values: Array, count: int, apart: float = 2 * PEAK_HALF_WIDTH) -> list[int]:
+    """Indices of the `count` deepest local minima, deepest first, apart by more than `apart` in `x`, ln(1+z)."""
     padded = np.concatenate([[np.inf], values, [np.inf]])
     candidates = np.flatnonzero((values <= padded[:-2]) & (values <= padded[2:]))
     kept: list[int] = []
     for i in candidates[np.argsort(values[candidates], kind="stable")]:
-        if all(abs(np.log1p(grid[i]) - np.log1p(grid[j])) > 2 * PEAK_HALF_WIDTH for j in kept):
+        if all(abs(x[i] - x[j]) > apart for j in kept):
             kept.append(int(i))
         if len(kept) == count:
             break
@@ -253,7 +253,7 @@ def fit(
     coarse = log_grid(low, high, step)
     rough = chi2(spectra, families, coarse)
     grids, values = [coarse], [rough]
-    for i in minima(coarse, rough, peaks):
+    for i in minima(np.log1p(coarse), rough, peaks):
         around = np.log1p(coarse[i]) + np.arange(-3 * step, 3 * step, fine_step)
         fine = np.expm1(around[(around > np.log1p(low)) & (around < np.log1p(high))])
         grids.append(fine)
@@ -273,7 +273,8 @@ def fit(
     total = integral(pdf, even)
     pdf /= total[-1]
     z_low, z_high = np.interp([0.1587, 0.8413], total / total[-1], even)
-    found = [_peak(vertex(grid, value, i), float(value[i]), even, pdf) for i in minima(grid, value, peaks)]
+    best_first = minima(np.log1p(grid), value, peaks)
+    found = [_peak(vertex(grid, value, i), float(value[i]), even, pdf) for i in best_first]
     return Redshift(found[0].z, float(z_low), float(z_high), found[0].chi2, dof, tuple(found), even, pdf)
 
 

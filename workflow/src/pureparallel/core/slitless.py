@@ -8,6 +8,7 @@ then only meets products of such whitened vectors.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -98,11 +99,12 @@ class Band:
     nuisance: Array
     light: Array
 
-    @property
+    @cached_property
     def edges(self) -> Array:
         """Edges of the bins, shape (n+1,), Å."""
         return np.append(self.wave, self.wave[-1] + self.step) - self.step / 2
 
+    @cached_property
     def reach(self) -> float:
         """Distance from a line's centre in bins within which all sources have 99.5 % of its light."""
         spread = np.abs(np.arange(self.light.shape[-1]) / FINE - REACH)
@@ -246,16 +248,14 @@ def _light(profile: Array, bins: Array, sigma: float) -> Array:
     return cumulative / np.where(total > 0, total, 1.0)
 
 
-def response(band: Band, wavelength: Array, *, exact: bool = True) -> Array:
-    """Whitened spectra of lines of unit flux.
+def lines(band: Band, wavelength: Array) -> Array:
+    """Spectra of lines of unit flux, per unit wavelength.
 
     Parameters
     ----------
     band : Band
     wavelength : ndarray, shape (u,)
         Observed, Å.
-    exact : bool
-        Whether to interpolate between the points at which the light is tabulated, or to take the nearest.
 
     Returns
     -------
@@ -263,15 +263,17 @@ def response(band: Band, wavelength: Array, *, exact: bool = True) -> Array:
     """
     place = ((band.edges - wavelength[:, None]) / band.step + REACH) * FINE
     place = np.clip(place, 0, band.light.shape[-1] - 1.001)
-    if exact:
-        left = place.astype(int)
-        part = place - left
-        cumulative = np.take(band.light, left, axis=-1) * (1 - part) + np.take(band.light, left + 1, axis=-1) * part
-    else:
-        cumulative = np.take(band.light, np.rint(place).astype(int), axis=-1)
-    lines = np.diff(cumulative, axis=-1)
-    lines *= band.root[:, :, None] / band.step
-    return lines
+    left = place.astype(int)
+    cumulative = band.light.take(left, axis=-1)
+    cumulative += (band.light.take(left + 1, axis=-1) - cumulative) * (place - left)
+    found = np.diff(cumulative, axis=-1)
+    found /= band.step
+    return found
+
+
+def response(band: Band, wavelength: Array) -> Array:
+    """Whitened spectra of lines of unit flux, shape (s, k, u, n), at observed wavelengths (u,) in Å."""
+    return lines(band, wavelength) * band.root[:, :, None]
 
 
 def design(bands: Sequence[Band], mixtures: Mixtures, continuum: Sequence[Continuum], z: Array) -> tuple[Array, Array]:
@@ -293,19 +295,23 @@ def design(bands: Sequence[Band], mixtures: Mixtures, continuum: Sequence[Contin
     along : ndarray, shape (z, t, d)
         Their components along the nuisances of all spectra.
     """
-    parts, along = [], []
-    for one, light in zip(bands, continuum, strict=True):
-        k, n = one.data.shape[1:]
-        margin = one.reach() * one.step
+    count, kinds = mixtures.ratios.shape[1], len(continuum[0].flux)
+    sizes = [one.root[0].size for one in bands]
+    matrix, along = np.zeros((len(z), count + kinds, sum(sizes))), []
+    for one, light, stop in zip(bands, continuum, np.cumsum(sizes), strict=True):
+        k, n = one.root.shape[1:]
+        part = matrix[:, :, stop - k * n : stop]
+        templates = part.reshape(*part.shape[:2], k, n)  # a view
+        margin = one.reach * one.step
         observed = mixtures.wavelengths[:, None] * (1 + z)
         near = np.any((observed > one.edges[0] - margin) & (observed < one.edges[-1] + margin), axis=1)
-        lines = response(one, observed[near].ravel())[0].reshape(k, near.sum(), len(z) * n)
-        mixed = (mixtures.ratios[near].T @ lines).reshape(k, -1, len(z), n).swapaxes(1, 2)
-        smooth = light.observed(one.wave, z) * one.root[0][:, None, None]
-        matrix = np.concatenate([mixed, smooth], axis=2).transpose(1, 2, 0, 3)  # (z, t, k, n)
-        parts.append(matrix.reshape(*matrix.shape[:2], -1))
-        along.append(parts[-1] @ one.nuisance[0].T)
-    return np.concatenate(parts, axis=2), np.concatenate(along, axis=2)
+        if near.any():
+            single = lines(one, observed[near].ravel())[0].reshape(k, near.sum(), len(z) * n)
+            mixed = (mixtures.ratios[near].T @ single).reshape(k, count, len(z), n)
+            np.multiply(mixed.transpose(2, 1, 0, 3), one.root[0], out=templates[:, :count])
+        np.multiply(light.observed(one.wave, z)[:, :, None], one.root[0], out=templates[:, count:])
+        along.append(part @ one.nuisance[0].T)
+    return matrix, np.concatenate(along, axis=2)
 
 
 def data(bands: Sequence[Band]) -> tuple[Array, Array]:

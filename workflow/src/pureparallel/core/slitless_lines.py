@@ -1,16 +1,15 @@
 """Line fluxes and equivalent widths of slitless spectra at one redshift, and how far that redshift is to be trusted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import slitless
 from .lines import Family
 from .nnls import nnls
 from .redshift import Lines, Redshift
-from .slitless import Band
+from .slitless_view import View
 from .templates import Continuum, Mixtures
 
 Array = NDArray[np.float64]
@@ -25,31 +24,28 @@ MEASURED, EVIDENT = 0.5, 0.8
 SURE = 0.9
 """Probability of the best peak of P(z) from which a redshift is likely."""
 
+RARE = {
+    "CIV", "HeII-1640", "OIII-1666", "MgII", "NeV-3427", "OIII-4364", "HeII-4687", "OI", "HeI-7067", "ArIII",
+    "OII-7325", "FeII-12570", "FeII-16440",
+}  # fmt: skip
+"""Families that are seldom bright: two features of which one is such a line are as often something else."""
 
-def stars_in_use(bands: Sequence[Band], mixtures: Mixtures, continuum: Sequence[Continuum], z: float) -> Bools:
-    """Which continuum templates the non-negative fit with the line templates `mixtures` uses, shape (c,).
 
-    `bands` are of one source each, `continuum` is smoothed for each band.
-    """
-    values, values_along = slitless.data(bands)
-    matrix, along = slitless.design(bands, mixtures, continuum, np.array([z]))
-    coefficients = nnls(*slitless.normal(matrix, along, values, values_along))[0][0]
+def stars_in_use(view: View, mixtures: Mixtures) -> Bools:
+    """Which continuum templates the non-negative fit with the line templates `mixtures` uses, shape (c,)."""
+    normal, projected = view.normal(view.mixing(mixtures))
+    coefficients = nnls(normal[None], projected[None])[0][0]
     return np.asarray(coefficients[mixtures.ratios.shape[1] :] > 0)
 
 
-def measure(
-    bands: Sequence[Band], families: Sequence[Family], continuum: Sequence[Continuum], z: float, stars: Bools
-) -> Lines:
-    """Measure all families at redshift `z`, by linear least squares: free of each other and of sign.
+def measure(view: View, families: Sequence[Family], stars: Bools) -> Lines:
+    """Measure all families by linear least squares: free of each other and of sign.
 
     Parameters
     ----------
-    bands : sequence of Band
-        Of one source each.
+    view : View
+        Holds all lines of the families.
     families : sequence of Family
-    continuum : sequence of Continuum
-        Smoothed for each band.
-    z : float
     stars : ndarray of bool, shape (c,)
         Continuum templates that may be used, from `stars_in_use`.
 
@@ -59,29 +55,24 @@ def measure(
         `continuum` and `model`, per unit wavelength, are arrays (k, n) of each band; both hold the fitted zero levels
         and other nuisances.
     """
-    found = _solve(bands, families, continuum, z, stars, MEASURED)
+    found = _solve(view, families, stars, MEASURED)
     flux, err = found.lines()
-    level, level_err = _levels(families, continuum[0], z, found)
+    level, level_err = _levels(families, view.continuum, view.z, found)
     seen = level > level_err
-    width = np.where(seen, level * (1 + z), np.nan)
+    width = np.where(seen, level * (1 + view.z), np.nan)
     ew, ew_err = flux / width, np.hypot(err, flux * level_err / np.where(seen, level, np.nan)) / width
-    light = found.amplitude.copy()
-    light[: len(families)] = 0
-    free = _single(families)
-    smooth, model = (
-        _model(bands, free, continuum, z, amplitude, found.nuisance) for amplitude in (light, found.amplitude)
-    )
-    return Lines(list(families), flux, err, ew, ew_err, smooth, model)
+    count = len(view.wavelengths)
+    light = found.weights[count:] @ view.templates[count:] + _offset(view, found.nuisance)
+    model = light + found.weights[:count] @ view.templates[:count]
+    return Lines(list(families), flux, err, ew, ew_err, view.per_band(light), view.per_band(model))
 
 
-def significance(
-    bands: Sequence[Band], families: Sequence[Family], continuum: Sequence[Continuum], z: float, stars: Bools
-) -> Array:
-    """S/N of all families as `measure` finds it, shape (f,), at less cost; NaN where not well covered.
+def significance(view: View, families: Sequence[Family], stars: Bools) -> Array:
+    """S/N of all families as `measure` finds it, shape (f,); NaN where not well covered.
 
     What is cut by the edge of a band, where sky and neighbours are least certain, is no evidence.
     """
-    flux, err = _solve(bands, families, continuum, z, stars, EVIDENT).lines()
+    flux, err = _solve(view, families, stars, EVIDENT).lines()
     return flux / err
 
 
@@ -96,6 +87,8 @@ class _Solution:
     used : ndarray of bool, shape (f + c,)
     count : int
         f.
+    weights : ndarray, shape (l + c,)
+        The same as sums of the view's lines and continua.
     covariance : ndarray, shape (u, u)
         Of those used, scaled by chi2 where it is high.
     nuisance : ndarray, shape (d,)
@@ -105,6 +98,7 @@ class _Solution:
     amplitude: Array
     used: Bools
     count: int
+    weights: Array
     covariance: Array
     nuisance: Array
 
@@ -115,28 +109,23 @@ class _Solution:
         return np.where(self.used, self.amplitude, np.nan)[: self.count], err[: self.count]
 
 
-def _solve(
-    bands: Sequence[Band],
-    families: Sequence[Family],
-    continuum: Sequence[Continuum],
-    z: float,
-    stars: Bools,
-    least: float,
-) -> _Solution:
-    values, values_along = slitless.data(bands)
-    whole, whole_along = (part[0] for part in slitless.design(bands, _single(families), continuum, np.array([z])))
-    used = np.concatenate([_covered(bands, families, z, least), stars]) & (np.sum(whole**2, axis=1) > 0)
-    matrix, along = whole[used], whole_along[used]
-    normal = matrix @ matrix.T - along @ along.T
+def _solve(view: View, families: Sequence[Family], stars: Bools, least: float) -> _Solution:
+    """Least squares of the families of which the strongest line has the part `least` of its light on valid bins."""
+    mixing = view.mixing(_single(families))
+    whole, whole_projected = view.normal(mixing)
+    strongest = [family.wavelengths[np.argmax(family.fractions)] for family in families]
+    covered = view.seen[np.searchsorted(view.wavelengths, strongest)] >= least
+    used = np.concatenate([covered, stars]) & (np.diag(whole) > 0)
+    normal, projected = whole[np.ix_(used, used)], whole_projected[used]
     norm = np.sqrt(np.diag(normal))  # templates of equal weight, or the weak ones lose their errors
     inverse = np.linalg.pinv(normal / np.outer(norm, norm), rcond=1e-10, hermitian=True) / np.outer(norm, norm)
-    projected = matrix @ values - along @ values_along
     solution = inverse @ projected
-    chi2 = float(values @ values - values_along @ values_along - solution @ projected)
-    scale = max(1.0, chi2 / max(int(np.count_nonzero(values)) - len(solution), 1))
+    scale = max(1.0, (view.chi2 - float(solution @ projected)) / max(view.pixels - len(solution), 1))
     amplitude = np.zeros(len(used))
     amplitude[used] = solution
-    return _Solution(amplitude, used, len(families), inverse * scale, values_along - solution @ along)
+    weights = mixing @ amplitude
+    left = view.data_along - weights @ view.along
+    return _Solution(amplitude, used, len(families), weights, inverse * scale, left)
 
 
 def _single(families: Sequence[Family]) -> Mixtures:
@@ -147,16 +136,6 @@ def _single(families: Sequence[Family]) -> Mixtures:
         shares[row : row + len(family.wavelengths), i] = family.fractions
         row += len(family.wavelengths)
     return Mixtures(tuple(f.name for f in families), np.concatenate([f.wavelengths for f in families]), shares)
-
-
-def _covered(bands: Sequence[Band], families: Sequence[Family], z: float, least: float) -> Bools:
-    """Families of which the strongest line has that part of its light or more on valid bins of some spectrum."""
-    wavelengths = np.array([f.wavelengths[np.argmax(f.fractions)] for f in families]) * (1 + z)
-    covered = np.zeros(len(families), bool)
-    for one in bands:
-        valid = replace(one, root=(one.root > 0).astype(float))
-        covered |= (slitless.response(valid, wavelengths)[0].sum(axis=2) * one.step >= least).any(axis=0)
-    return covered
 
 
 def _levels(families: Sequence[Family], continuum: Continuum, z: float, found: _Solution) -> tuple[Array, Array]:
@@ -170,21 +149,16 @@ def _levels(families: Sequence[Family], continuum: Continuum, z: float, found: _
     return found.amplitude[found.count :] @ light, np.sqrt(np.maximum(variance, 0.0))
 
 
-def _model(
-    bands: Sequence[Band], lines: Mixtures, continuum: Sequence[Continuum], z: float, amplitude: Array, nuisance: Array
-) -> list[Array]:
-    """What templates and nuisances add up to in each band (k, n), also where there are no data."""
-    found, start = [], 0
-    for one, light in zip(bands, continuum, strict=True):
-        plain = replace(one, root=np.ones_like(one.root))
-        templates = slitless.design([plain], lines, [light], np.array([z]))[0][0]
+def _offset(view: View, nuisance: Array) -> Array:
+    """What nuisances add up to over all bins (p,), zero where there are no data."""
+    parts, start = [], 0
+    for one in view.bands:
         size = one.nuisance.shape[1]
-        offset = (nuisance[start : start + size] @ one.nuisance[0]).reshape(one.root[0].shape)
+        root = one.root[0].ravel()
+        offset = nuisance[start : start + size] @ one.nuisance[0]
+        parts.append(np.where(root > 0, offset / np.where(root > 0, root, 1.0), 0.0))
         start += size
-        root = one.root[0]
-        extra = np.where(root > 0, offset / np.where(root > 0, root, 1.0), 0.0)
-        found.append((amplitude @ templates).reshape(root.shape) + extra)
-    return found
+    return np.concatenate(parts)
 
 
 @dataclass(frozen=True)
@@ -200,6 +174,9 @@ def separate(families: Sequence[Family], blend: float) -> list[Family]:
     """Families, those lines apart that are farther from each other than `blend` in ln(wavelength)."""
     found = []
     for family in families:
+        if len(family.wavelengths) == 1:
+            found.append(family)
+            continue
         order = np.argsort(family.wavelengths)
         gaps = np.diff(np.log(family.wavelengths[order])) > blend
         for members in np.split(order, np.flatnonzero(gaps) + 1):
@@ -269,8 +246,8 @@ def quality(
     Returns
     -------
     flag : {3, 2, 1}
-        3: two or more separate features, one of them at `min_snr`, and no other likely redshift; 2: fewer or fainter
-        features, an agreeing photometric redshift and, with it, no other likely one; 1: anything less.
+        3: two or more separate features that are not `RARE`, one feature at `min_snr`, and no other likely redshift; 2:
+        fewer or fainter features, an agreeing photometric redshift and, with it, no other likely one; 1: anything less.
     reason : str
     """
     seen = [feature for feature in found if feature.snr >= 3]
@@ -281,10 +258,13 @@ def quality(
     if seen[0].snr < min_snr and not agrees:
         return 1, f"no line at S/N >= {min_snr:g}: {names} at S/N >= 3"
     likely = redshift.peak_ratio <= max_peak_ratio and redshift.peaks[0].probability >= SURE
-    if seen[0].snr >= min_snr and len(seen) >= 2 and likely:
+    common = sum(any(line.split()[0] not in RARE for line in feature.name.split("/")) for feature in seen)
+    if seen[0].snr >= min_snr and common >= 2 and likely:
         return 3, f"{len(seen)} lines at S/N >= 3: {names}"
     if agrees and likely:
         return 2, f"{'one line' if len(seen) == 1 else 'lines'} ({names}) and an agreeing photometric redshift"
+    if len(seen) >= 2 and likely:
+        return 1, f"{len(seen)} lines at S/N >= 3, of which fewer than two are often bright: {names}"
     return 1, _identities(seen[0], families, redshift)
 
 

@@ -42,11 +42,12 @@ MIXTURES: dict[str, dict[str, float]] = {
         "MgII": 3.0, "NeV-3427": 0.8, "OII": 3.0, "NeIII": 1.3, "HeII-4687": 0.3, "OIII": 16.0, "NII": 3.5, "SII": 2.0,
         "OI": 0.6, "SIII": 1.2, "HeI-10833": 2.0,
     },
-    "near-infrared": {"SII": 0.8, "NII": 0.8, "SIII": 2.6, "HeI-10833": 2.6, "FeII-12570": 0.4, "FeII-16440": 0.4},
+    "near-infrared": {"SII": 0.8, "NII": 0.8, "SIII": 2.6, "HeI-10833": 2.6, "FeII-12570": 0.25, "FeII-16440": 0.25},
 }  # fmt: skip
 """Flux of whole families over Hβ before dust, in addition to `CASE_B`. Chosen to enclose what surveys find: nebulae and
 star-forming galaxies from low to high abundance (Kewley et al. 2019, ARA&A 57, 511; Bian, Kewley & Dopita 2018, ApJ
-859, 175), active nuclei, and the spread of [SIII] and HeI 10833 (Brinchmann 2023, MNRAS 525, 2087)."""
+859, 175), active nuclei, the spread of [SIII] and HeI 10833 (Brinchmann 2023, MNRAS 525, 2087), and [FeII] over Paβ
+up to that of Seyfert galaxies (Larkin et al. 1998, ApJS 114, 59)."""
 
 REDDENED = ("metal-rich", "typical", "low-ionisation", "active nucleus")
 """Mixtures that are also there behind dust of `DUST`."""

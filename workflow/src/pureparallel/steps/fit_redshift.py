@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import UserError, io, log, names, redshift_rows, slitless_spectra
-from ..core import lines, redshift_priors, slitless_fit, slitless_lines, templates
+from ..core import lines, redshift_priors, slitless_fit, slitless_lines, slitless_view, templates
 from ..core.catalogue import summary
 from ..core.redshift import Array, Lines, Redshift, log_grid
 from ..provenance import Lineage
@@ -96,7 +97,8 @@ def fit_redshift(
     clip : float
         Significance at which a feature that only one of three or more spectra has is masked; 0 masks none.
     wavelength_error : float
-        Uncertainty of the wavelength scale in pixels; widens P(z).
+        Uncertainty of each spectrum's wavelength scale in pixels, alike in all filters of one grism and roll; widens
+        P(z) by what the source's spectra together leave of it.
     luminosity_prior : bool
         Whether redshifts at which the source would be too luminous are made unlikely; not where there is a
         photometric P(z).
@@ -146,11 +148,10 @@ def fit_redshift(
     chunk = slitless_fit.chunk(everything, templates.mixtures(families), stars, settings) if gathered else None
     priors = photometric_priors(photoz)
     images = Images.read(stacks) if stacks else None
-    direct = DirectImage(detection, segmentation) if detection and segmentation else None
-    fitter = Fitter(field, families, chunk, gathered, setups, priors, options, images, direct)
-
     rows, pdfs, models = [], [], [np.full((2, *setup.flux.shape), np.nan, np.float32) for setup in setups]
-    with io.atomic_directory(figures) as folder:
+    with io.atomic_directory(figures) as folder, ExitStack() as opened:
+        direct = opened.enter_context(DirectImage(detection, segmentation)) if detection and segmentation else None
+        fitter = Fitter(field, families, chunk, gathered, setups, priors, options, images, direct)
         for i, source in enumerate(sources):
             log.progress(logger, i + 1, len(sources), ids[i])
             empty = fitter.empty(source)
@@ -267,11 +268,14 @@ class Fitter:
         width = 2.3548 * float(chunk.width[index])
         # [NII] is apart from Hα at half of the resolving power from which the list has it so
         fitted = lines.at_resolution(self.families, 2 / width)
-        stars = slitless_lines.stars_in_use(bands, chunk.grid.mixtures, chunk.continuum, result.z)
-        measured = slitless_lines.measure(bands, fitted, chunk.continuum, result.z, stars)
+        mixtures = chunk.grid.mixtures
+        wavelengths = np.concatenate([mixtures.wavelengths, *(family.wavelengths for family in fitted)])
+        view = slitless_view.view(bands, chunk.continuum, wavelengths, result.z)
+        stars = slitless_lines.stars_in_use(view, mixtures)
+        measured = slitless_lines.measure(view, fitted, stars)
         blend = 1.5 * width
         single = slitless_lines.separate(fitted, blend)
-        snr = slitless_lines.significance(bands, single, chunk.continuum, result.z, stars)
+        snr = slitless_lines.significance(view, single, stars)
         flag, reason = slitless_lines.quality(
             slitless_lines.features(single, snr, blend),
             fitted,
@@ -323,6 +327,7 @@ class Fitter:
 
     def draw(self, path: Path, index: int, row: Row, result: Redshift, measured: Lines) -> None:
         """Draw the figure of one source."""
+        from ..core.plot_fit_layout import DPI
         from ..core.plot_fit_redshift import Panel, fit_figure
 
         model, smooth = self.whole(measured.model), self.whole(measured.continuum)
@@ -341,7 +346,7 @@ class Fitter:
                 )  # fmt: skip
         cutout = self.direct.around(row["id"], row["ra"], row["dec"]) if self.direct else None
         title = f"{row['id']}   z = {row['z']:.4f}   flag {row['flag']}: {row['reason']}"
-        io.write_figure(path, fit_figure(panels, result, measured, title, cutout), dpi=100)
+        io.write_figure(path, fit_figure(panels, result, measured, title, cutout), dpi=DPI)
 
     def pictures(self, source: str, rows: list[tuple[Setup, int, int]], model: Array) -> dict[str, Array]:
         """2-D spectra with their models, by grism: of setup, row in it, and row of `model`."""
