@@ -58,6 +58,23 @@ def test_a_job_costs_its_start_and_what_it_works_on():
     assert twice.longest == twice.cpu
 
 
+def test_products_of_a_job_are_counted_once_and_those_of_its_items_each():
+    rate = projection.rates()["stack"]
+    assert rate["disk"] > 0
+    one, many = (projection.cost("stack", Load(number)).disk for number in (0, 10))
+    assert (one, many) == pytest.approx((rate["disk"], rate["disk"] + 10 * rate["disk_item"]))
+
+
+def test_sources_are_stacked_in_every_dispersed_exposure_and_fitted_once(field):
+    base = "source: mast\ncrds: {context: jwst_1413.pmap}\nstack: {density: 60, chunk: "
+    for chunk in (10, 1000):
+        jobs = list(projection.loads(field(number=3, options=f"{base}{chunk}}}\n")))
+        stacked, fitted = ([load.items for name, load in jobs if name == rule] for rule in ("stack", "fit_redshift"))
+        assert sum(fitted) == pytest.approx(60 * max(load.area for _, load in jobs))
+        assert stacked == pytest.approx([3 * items for items in fitted])
+        assert max(fitted) <= chunk
+
+
 def test_loads_are_those_of_the_manifest(field):
     found = dict(projection.loads(field(number=3, groups=7)))
     assert found["detector1"].items == 3

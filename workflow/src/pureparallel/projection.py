@@ -43,7 +43,7 @@ class Load:
     """What the cost of one job follows from."""
 
     items: float = 1.0
-    """Exposures, slitlets or sources that it works on."""
+    """Exposures, slitlets, sources or cut-outs that it works on."""
     pixels: float = 0.0
     """Megapixels of its exposures together."""
     samples: float = 0.0
@@ -159,9 +159,9 @@ def _of_spectra(field: Field, spectra: Load) -> Iterator[tuple[str, Load]]:
         yield "grism_wcs", spectra
         for chunk in field.wfss_chunks.values():
             yield from ((rule, of_exposures(field, chunk)) for rule in ("background_wfss", "spec2"))
-        share = Load(area(field) * field.option("stack.density") / len(chunks), spectra.pixels / len(chunks))
+        sources = area(field) * field.option("stack.density") / len(chunks)
         for _ in chunks:
-            yield from (("stack", share), ("fit_redshift", share))
+            yield from (("stack", Load(sources * spectra.items)), ("fit_redshift", Load(sources)))
         if field.is_simulated:
             yield "validate_redshifts", spectra
 
@@ -183,7 +183,7 @@ def cost(rule: str, load: Load) -> Cost:
     rate = rates()[rule]
     terms = {"item": load.items, "pixel": load.pixels, "sample": load.samples, "area": load.area}
     cpu = rate["cpu"] + sum(rate[f"cpu_{key}"] * size for key, size in terms.items())
-    disk = sum(rate[f"disk_{key}"] * size for key, size in terms.items())
+    disk = rate["disk"] + sum(rate[f"disk_{key}"] * size for key, size in terms.items())
     pixels, samples = load.largest
     memory = rate["memory"] + rate["memory_pixel"] * pixels + rate["memory_sample"] * samples
     return Cost(1, cpu, memory + rate["memory_area"] * load.area, disk, cpu)
