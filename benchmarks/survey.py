@@ -4,18 +4,26 @@
 here: 200 fields, 10,000 exposures, and more than 100,000 sources, of which nobody knows before they are found. Fields,
 filters, grisms, readouts and times are as mixed as in real pure-parallel programmes: few fields are deep and most are
 shallow, dispersed exposures stand between direct ones, and nothing but the manifests exists.
+
+``python benchmarks/survey.py run ARGUMENTS`` is Snakemake whose jobs do nothing but make empty products: what is left
+is what a run costs besides its jobs, and what lies on disk at once.
 """
 
 import csv
+import json
 import math
 import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pureparallel import config, projection
@@ -145,6 +153,58 @@ def parsing(folder: Path) -> Iterator[tuple[str, float, float]]:
     yield "pixi run plan", *cost(folder, *INSIDE, "pureparallel.projection")[:2]
 
 
+def run_empty(arguments: Sequence[str]) -> None:
+    """Run Snakemake as ``pixi run snakemake`` does, on empty products; writes what it took to empty.json."""
+    from pureparallel import launch
+    from snakemake import cli  # before its executors: they import each other
+    from snakemake.executors import local
+
+    del cli
+    dropped, most, done = set[Path](), 0, 0
+    alone = threading.Lock()
+
+    def make(_executor: object, job: Any, *_: object) -> None:
+        nonlocal dropped, most, done
+        for file in (*job.output, *job.log, *([job.benchmark] if job.benchmark else [])):
+            path = Path(str(file))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if getattr(file, "is_directory", False):
+                path.mkdir(exist_ok=True)
+            else:
+                path.write_bytes(b"")
+        with alone:
+            dropped = {path for path in dropped if path.exists()} | {Path(str(file)) for file in job.temp_output}
+            most, done = max(most, len(dropped)), done + 1
+
+    local.Executor.cached_or_run = make
+    try:
+        launch.main([*SNAKEMAKE[-2:], *arguments])
+    finally:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        told = {"jobs": done, "most": most, "cpu": used.ru_utime + used.ru_stime, "mb": used.ru_maxrss / 1024}
+        Path("empty.json").write_text(json.dumps(told))
+
+
+def empty(folder: Path, drop: Sequence[str], *arguments: str) -> dict[str, float]:
+    """What a run on empty products took: `jobs`, `cpu` [s], `mb`, and the `most` dropped products that lay there."""
+    content = yaml.safe_load((folder / "config" / "config.yaml").read_text()) | {"drop": [*drop]}
+    (folder / "config" / "config.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    cost(folder, *INSIDE[:-1], str(Path(__file__)), "run", "--quiet", "rules", *arguments)
+    found: dict[str, float] = json.loads((folder / "empty.json").read_text())
+    return found
+
+
+def driven(fields: int, exposures: int) -> list[str]:
+    """A row on a run whose jobs do nothing."""
+    with tempfile.TemporaryDirectory() as name:
+        write(Path(name), fields, exposures, chunk=1)
+        start = time.monotonic()
+        found = empty(Path(name), ("download", "image2"), "--cores", "8", "--resources", "mast=4")
+        wall = time.monotonic() - start
+    each = f"{1e3 * found['cpu'] / found['jobs']:.1f}"
+    return [f"{exposures}", f"{found['jobs']:.0f}", f"{wall:.0f}", each, f"{found['mb']:.0f}", f"{found['most']:.0f}"]
+
+
 def planned(folder: Path, name: str, *arguments: str) -> list[str]:
     """A row on a dry run that prints no job; to print them all takes as long again."""
     cpu, memory, _ = cost(folder, *LAUNCH, "-n", "--quiet", "rules", "progress", *arguments)
@@ -171,7 +231,13 @@ def tables() -> Iterator[tuple[str, Sequence[str], list[list[str]]]]:
         write(Path(name), chunk=1)
         rows.append(planned(Path(name), "1 exposure per job"))
     yield f"{head}: dry runs (bars: 120 CPU s, 2000 MB)", ["dry run", "jobs", "CPU s", "peak memory MB"], rows
+    head = ["exposures", "jobs", "wall s", "CPU ms per job", "peak memory MB", "dropped products at once"]
+    rows = [driven(fields, exposures) for fields, exposures in ((10, 500), (40, 2000))]
+    yield "Runs whose jobs do nothing: raw exposures and calibrated images dropped, 8 jobs at once", head, rows
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+    if sys.argv[1] == "run":
+        run_empty(sys.argv[2:])
+    else:
+        write(Path(sys.argv[1]), *map(int, sys.argv[2:]))

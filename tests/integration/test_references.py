@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,29 @@ def fetch(words, cwd):
 def parts(cache):
     """What is not whole yet."""
     return [path for path in cache.rglob("*") if ".part" in path.name]
+
+
+def test_a_bundle_serves_jobs_that_do_not_see_the_cache(truth, command, tmp_path, run_in):
+    with running(truth) as server:
+        done = fetch([*command(server.url), "--bundle", str(tmp_path / "references")], tmp_path)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["root"] == "references"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(tmp_path / "record.json", elsewhere)
+    shutil.copytree(tmp_path / "references", elsewhere / "references", copy_function=shutil.copyfile)  # as a store does
+    shutil.rmtree(tmp_path / "cache")
+    name = next(path for path, one in record["files"].items() if "photom" in one["types"])
+    script = (
+        "import sys; from pathlib import Path; from pureparallel import calibration\n"
+        "calibration.configure(Path(sys.argv[1]))\n"
+        "from crds.core import config; print(config.locate_file(sys.argv[2], 'jwst'))\n"
+    )
+    asked = ["python", "-c", script, elsewhere / "record.json", Path(name).name]
+    assert run_in("jwst", *asked, cwd=tmp_path).stdout.strip() == str(elsewhere / "references" / name)
+    (elsewhere / "references" / name).write_bytes(b"another")
+    assert "(SHA-1)" in run_in("jwst", *asked, cwd=tmp_path, check=False).stderr
 
 
 def test_six_at_once_fetch_every_file_once_and_later_ones_none(truth, command, tmp_path, demo, run_in):

@@ -64,3 +64,15 @@ def test_every_result_of_the_report_opens(demo, tmp_path):
     assert outcome["failures"] == []
     assert outcome["fetched"] == []
     assert all(listed == there for listed, there in outcome["rows"].values())
+
+
+def test_a_summary_leaves_out_single_exposures_and_sources(demo, copied, run_in):
+    path = copied / "config" / "config.yaml"
+    path.write_text(path.read_text() + "report: summary\n")
+    target = "results/sim-niriss/sim-niriss_redshifts.fits"
+    run_in("default", "python", "-m", "pureparallel.launch", "--report", "summary.html", "--", target, cwd=copied)
+    summary, whole = (copied / "summary.html").read_text(), (demo / "results" / "report.html").read_text()
+    for name in ("sim-niriss_F150W_mosaic.jpg", "sim-niriss_align.png", "sim-niriss_exposures.html"):
+        assert name in summary and name in whole
+    for end in ("_detector1.jpg", "_mask.jpg", "_background.jpg", "_sky.jpg", "_spec2.jpg", "_redshift.png"):
+        assert end in whole and end not in summary

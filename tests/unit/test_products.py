@@ -89,8 +89,9 @@ def test_raw_exposures_are_made_or_the_users_own(tmp_path, fields):
     (tmp_path / "own.tsv").write_text(head + line + "\tdata/jw09990001001_02101_00001_nis_uncal.fits\n")
     own = config.load({"fields": ["own"]}, tmp_path)["own"]
     assert products.uncals(own, chunk(1)) == ["data/jw09990001001_02101_00001_nis_uncal.fits"]
-    assert products.cache(own, None) == []
-    assert products.cache(fields["one"], None) == ["<results>/one/references"]
+    assert products.cache(own, None, stored=False) == []
+    assert products.cache(own, None, stored=True) == ["<results>/own/references"]
+    assert products.cache(fields["one"], None, stored=False) == ["<results>/one/references"]
     assert products.truths(own, None) == []
 
 

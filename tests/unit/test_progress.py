@@ -92,6 +92,14 @@ def test_failures_come_with_the_end_of_their_log(run, tmp_path):
     assert told == ["failed: detector1 one 0007", "  logs/x.log", "    line 7", "    line 8"]
 
 
+def test_a_log_in_object_storage_is_read_where_it_was_written(run, tmp_path):
+    copy = tmp_path / ".snakemake" / "storage" / "s3" / "survey" / "logs" / "x.log"
+    copy.parent.mkdir(parents=True)
+    copy.write_text("why it failed\n")
+    told = list(progress.failures(run(job(7, log="s3://survey/logs/x.log"), {"failed": [7]}), tmp_path))
+    assert told[1:] == ["  s3://survey/logs/x.log", "    why it failed"]
+
+
 def test_a_log_that_is_gone_is_no_failure_of_its_own(run, tmp_path):
     assert list(progress.failures(run(job(7), {"failed": [7]}), tmp_path)) == [
         "failed: detector1 one 0007",

@@ -13,13 +13,19 @@ SNAKEMAKE = [sys.executable, "-m", "snakemake"]
 
 
 @pytest.fixture(scope="module")
-def survey(root, tmp_path_factory):
-    """Working folder of a survey without data: four fields, sixty exposures, three of them per process."""
+def generator(root):
+    """The module that writes surveys without data."""
     spec = importlib.util.spec_from_file_location("survey", root / "benchmarks" / "survey.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def survey(generator, tmp_path_factory):
+    """Working folder of a survey without data: four fields, sixty exposures, three of them per process."""
     folder = tmp_path_factory.mktemp("survey")
-    module.write(folder, fields=4, exposures=60, chunk=3)
+    generator.write(folder, fields=4, exposures=60, chunk=3)
     return folder
 
 
@@ -94,6 +100,18 @@ def test_a_job_on_a_cluster_reads_its_own_field_alone(root, survey, tmp_path):
     assert done.returncode == 0, done.stderr
     assert counts(done) == {"download": 1}
     assert run(root, tmp_path, "-n").returncode != 0
+
+
+def test_what_is_dropped_goes_while_the_survey_runs(root, generator, tmp_path):
+    """Jobs that make empty products, in the order of a real run: few of those lie there at once, and none after."""
+    generator.write(tmp_path, fields=3, exposures=30, chunk=1)
+    found = generator.empty(tmp_path, ("download", "image2"), "--cores", "4", "--resources", "mast=2")
+    assert found["jobs"] == sum(projected(tmp_path).values()) + 1  # all
+    assert 1 <= found["most"] <= 12
+    assert not [*tmp_path.glob("results/*/uncal/*_uncal.fits"), *tmp_path.glob("results/*/image2/*")]
+    assert len([*tmp_path.glob("results/*/detector1/*-0*[0-9]")]) == 30
+    done = run(root, tmp_path, "-n", "--quiet", command=[sys.executable, "-m", "pureparallel.launch"])
+    assert "Nothing to be done" in done.stdout + done.stderr, done.stdout + done.stderr
 
 
 @pytest.fixture

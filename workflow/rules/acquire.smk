@@ -61,9 +61,12 @@ rule references:
     input:
         code=code("references"),
     output:
+        **({"bundle": directory("<results>/{field}/references{batch}")} if STORED else {}),
         record=update("<results>/{field}/{field}_references{batch}.json"),
     log:
         "<logs>/references/{field}{batch}.log",
+    benchmark:
+        "<benchmarks>/references/{field}{batch}.jsonl"
     wildcard_constraints:
         field=from_source("files", "mast"),
         batch="(?:-[0-9]+)?",
@@ -80,7 +83,8 @@ rule references:
     shell:
         '"$PIXIW" run --as-is -e jwst pureparallel references --exposures {params.exposures:q}'
         " --record {output.record:q} --context {params.context} --cache {params.cache:q} --server {params.server:q}"
-        " &> {log:q}"
+        + (" --bundle {output.bundle:q}" if STORED else "")
+        + " &> {log:q}"
 
 
 rule field_map:

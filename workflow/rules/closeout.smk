@@ -16,6 +16,8 @@ rule lineage:
         record="<results>/{field}/{field}_lineage.json",
     log:
         "<logs>/lineage/{field}.log",
+    benchmark:
+        "<benchmarks>/lineage/{field}.jsonl"
     params:
         options=of_field("options_json"),
         products=subpath(output.overview, parent=True),
@@ -39,6 +41,7 @@ rule software:
         record="<results>/software.json",
     log:
         "<logs>/software/software.log",
+    localrule: True
     params:
         environments=sorted(DIGESTS),
         commit=commit(),

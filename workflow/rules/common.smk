@@ -3,7 +3,7 @@ import inspect
 import json
 import os
 import shlex
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -20,6 +20,7 @@ from pureparallel.sources import stamp
 slurm.quote_python()
 if workflow.storage_settings.default_storage_provider:
     storage_mends.apply()
+STORED = bool(workflow.storage_settings.default_storage_prefix)  # jobs see no folder of ours, then
 
 # A container has a checkout of its own: all of its jobs' software but Snakefile, rules and configuration.
 ROOT = Path(os.environ.get("PUREPARALLEL_ROOT") or Path(workflow.basedir).parent)
@@ -57,7 +58,7 @@ def flags(section, *without):
         return names.flags(options, without=("chunk", *without))
 
     # Snakemake sees no change of parameters that may follow from inputs: these are only made so where they must be
-    if workflow.storage_settings.default_storage_prefix and section in products.WITH_FILES:
+    if STORED and section in products.WITH_FILES:
         return quick(of_copies)
     return quick(lambda wildcards: plain(field_of(wildcards)))
 
@@ -92,6 +93,9 @@ def of_job(function):
     return quick(value)
 
 
+reference_files = partial(products.cache, stored=STORED)
+
+
 def in_checkout(*parts):
     """A file of this checkout as an input: never in remote storage, relative where it can be.
 
@@ -115,6 +119,11 @@ def passing(step, output):
 def staying(function):
     """A function of `products` without the folders of steps that the survey drops."""
     return lambda wildcards: [path for path in function(wildcards) if Path(path).parts[2] not in config.get("drop", [])]
+
+
+def in_detail(output, **how):
+    """`output` in the report, unless the survey's `report` leaves out what is of single exposures and sources."""
+    return report(output, **how) if config.get("report", "all") == "all" else output
 
 
 def env_digest(env):

@@ -11,7 +11,7 @@ rule grism_wcs:
         mosaics=of_job(products.of_filters("<results>/{field}/{field}_{filter}_mosaic.fits")),
         gaia=of_job(products.gaia),
         references=of_job(products.references),
-        cache=of_job(products.cache),
+        cache=of_job(reference_files),
         code=code("grism_wcs"),
     output:
         table="<results>/{field}/{field}_grism_wcs.fits",
@@ -29,8 +29,8 @@ rule grism_wcs:
     benchmark:
         "<benchmarks>/grism_wcs/{field}.jsonl"
     resources:
-        # 0.9 GB at 2048 x 2048 with one mosaic of 350 MB; all mosaics are held
-        mem_mb=growing(800, per_mb=1.5, of="mosaics"),
+        # 1.46 GB with two mosaics of 460 MB; each further one takes a quarter of its size
+        mem_mb=growing(600, per_mb=4.5, of="mosaics", by=max),
         runtime=growing(10, per_mb=0.02, of="rates"),
     params:
         options=flags("grism_wcs"),
@@ -55,11 +55,11 @@ rule background_wfss:
         gaia=of_job(products.gaia),
         templates=of_job(products.files_of("background_wfss.templates")),
         references=of_job(products.references),
-        cache=of_job(products.cache),
+        cache=of_job(reference_files),
         code=code("background_wfss"),
     output:
         subtracted=passing("background_wfss", directory("<results>/{field}/background_wfss/{chunk}")),
-        figures=report(
+        figures=in_detail(
             directory("<results>/{field}/background_wfss/{chunk}_figures"),
             patterns=["{name}_sky.jpg"],
             caption="../report/background_wfss.rst",
@@ -72,9 +72,9 @@ rule background_wfss:
     benchmark:
         "<benchmarks>/background_wfss/{field}_{chunk}.jsonl"
     resources:
-        # 1.13 GB at 2048 x 2048 with one mosaic of 350 MB, 0.4 GB at 512 x 512; all mosaics are held
-        mem_mb=growing(900, per_mb=1.5, of="mosaics"),
-        runtime=growing(10, per_mb=0.02, of="rates"),
+        # 1.22 GB at 2048 x 2048 with a mosaic of 350 MB, 1.46 GB with two of 460 MB; each further one, a quarter
+        mem_mb=growing(600, per_mb=4.5, of="mosaics", by=max),
+        runtime=growing(10, per_mb=0.02, of="rates"),  # 11 s for 80 MB, one exposure of 2048 x 2048
     params:
         options=flags("background_wfss"),
         env=env_digest("jwst"),
@@ -95,11 +95,11 @@ rule spec2:
         mosaics=of_job(products.of_filters("<results>/{field}/{field}_{filter}_mosaic.fits")),
         gaia=of_job(products.gaia),
         references=of_job(products.references),
-        cache=of_job(products.cache),
+        cache=of_job(reference_files),
         code=code("spec2"),
     output:
         spectra=passing("spec2", directory("<results>/{field}/spec2/{chunk}")),
-        figures=report(
+        figures=in_detail(
             directory("<results>/{field}/spec2/{chunk}_figures"),
             patterns=["{name}_spec2.jpg"],
             caption="../report/spec2.rst",
@@ -112,9 +112,9 @@ rule spec2:
     benchmark:
         "<benchmarks>/spec2/{field}_{chunk}.jsonl"
     resources:
-        # 0.9 GB at 2048 x 2048 with one mosaic of 350 MB; all mosaics are held
-        mem_mb=growing(800, per_mb=1.5, of="mosaics"),
-        runtime=growing(10, per_mb=0.02, of="dispersed"),
+        # 0.95 GB at 2048 x 2048 with a mosaic of 350 MB, 1.46 GB with two of 460 MB; each further one, a quarter
+        mem_mb=growing(600, per_mb=4.5, of="mosaics", by=max),
+        runtime=growing(10, per_mb=0.02, of="dispersed"),  # 8 s for 100 MB, one exposure of 395 sources
     params:
         options=flags("spec2"),
         env=env_digest("jwst"),

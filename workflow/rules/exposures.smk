@@ -6,11 +6,11 @@ rule detector1:
     input:
         uncal=of_job(products.uncals),
         references=of_job(products.references),
-        cache=of_job(products.cache),
+        cache=of_job(reference_files),
         code=code("detector1"),
     output:
         rates=directory("<results>/{field}/detector1/{chunk}"),
-        figures=report(
+        figures=in_detail(
             directory("<results>/{field}/detector1/{chunk}_figures"),
             patterns=["{name}_detector1.jpg"],
             caption="../report/detector1.rst",
@@ -64,7 +64,7 @@ rule mask_artifacts:
         code=code("mask_artifacts"),
     output:
         masks=directory("<results>/{field}/mask_artifacts/{chunk}"),
-        figures=report(
+        figures=in_detail(
             directory("<results>/{field}/mask_artifacts/{chunk}_figures"),
             patterns=["{name}_mask.jpg"],
             caption="../report/mask_artifacts.rst",

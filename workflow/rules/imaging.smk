@@ -6,7 +6,7 @@ rule image2:
         rates="<results>/{field}/detector1/{chunk}",
         masks="<results>/{field}/mask_artifacts/{chunk}",
         references=of_job(products.references),
-        cache=of_job(products.cache),
+        cache=of_job(reference_files),
         code=code("image2"),
     output:
         calibrated=passing("image2", directory("<results>/{field}/image2/{chunk}")),
@@ -33,7 +33,7 @@ rule background_image:
         code=code("background_image"),
     output:
         subtracted=passing("background_image", directory("<results>/{field}/background_image/{chunk}")),
-        figures=report(
+        figures=in_detail(
             directory("<results>/{field}/background_image/{chunk}_figures"),
             patterns=["{name}_background.jpg"],
             caption="../report/background_image.rst",

@@ -69,6 +69,8 @@ rule colour_image:
         ),
     log:
         "<logs>/colour_image/{field}.log",
+    benchmark:
+        "<benchmarks>/colour_image/{field}.jsonl"
     resources:
         mem_mb=growing(2000),
         runtime=growing(10),

@@ -10,6 +10,7 @@ rule msa_slitlets:
         lineage="<results>/{field}/slitlets/{slitlet}.prov.json",
     log:
         "<logs>/msa_slitlets/{field}_{slitlet}.log",
+    localrule: True
     params:
         location=of_job(products.column("location")),
         sha256=of_job(products.column("sha256")),
@@ -51,7 +52,7 @@ rule msa_redshift:
         redshifts="<results>/{field}/msa_redshift/{field}_{chunk}_redshifts.fits",
         lineage="<results>/{field}/msa_redshift/{field}_{chunk}_redshifts.prov.json",
         metrics="<results>/{field}/msa_redshift/{field}_{chunk}.metrics.json",
-        figures=report(
+        figures=in_detail(
             directory("<results>/{field}/msa_redshift/{field}_{chunk}_figures"),
             patterns=["{name}_redshift.png"],
             caption="../report/msa_redshift.rst",

@@ -19,6 +19,8 @@ rule pointing:
         ),
     log:
         "<logs>/pointing/{field}.log",
+    benchmark:
+        "<benchmarks>/pointing/{field}.jsonl"
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),
@@ -50,6 +52,8 @@ rule select_exposures:
         ),
     log:
         "<logs>/select_exposures/{field}.log",
+    benchmark:
+        "<benchmarks>/select_exposures/{field}.jsonl"
     resources:
         mem_mb=growing(1000),
         runtime=growing(10),

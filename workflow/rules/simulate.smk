@@ -46,6 +46,8 @@ rule simulate_sky:
         ),
     log:
         "<logs>/simulate_sky/{field}.log",
+    benchmark:
+        "<benchmarks>/simulate_sky/{field}.jsonl"
     resources:
         mem_mb=growing(500),
         runtime=growing(5),
@@ -71,7 +73,7 @@ rule simulate_exposure:
         truth="<results>/{field}/truth/{exposure}_truth.fits",
         truth_lineage="<results>/{field}/truth/{exposure}_truth.prov.json",
         metrics="<results>/{field}/truth/{exposure}_truth.metrics.json",
-        figure=report(
+        figure=in_detail(
             "<results>/{field}/truth/{exposure}_truth.jpg",
             caption="../report/simulate_exposure.rst",
             category="Simulation",

@@ -17,6 +17,8 @@ rule validate_rates:
         ),
     log:
         "<logs>/validate_rates/{field}.log",
+    benchmark:
+        "<benchmarks>/validate_rates/{field}.jsonl"
     resources:
         mem_mb=growing(2000),
         runtime=growing(10),
@@ -47,6 +49,8 @@ rule validate_catalogue:
         ),
     log:
         "<logs>/validate_catalogue/{field}.log",
+    benchmark:
+        "<benchmarks>/validate_catalogue/{field}.jsonl"
     resources:
         mem_mb=growing(2000),
         runtime=growing(10),
@@ -78,6 +82,8 @@ rule validate_redshifts:
         ),
     log:
         "<logs>/validate_redshifts/{field}.log",
+    benchmark:
+        "<benchmarks>/validate_redshifts/{field}.jsonl"
     resources:
         mem_mb=growing(2000),
         runtime=growing(10),

@@ -1,7 +1,11 @@
 """The workflow with its products in a real object store, and what can go wrong there."""
 
+import json
+import sys
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 from astropy.io import fits
 
@@ -10,6 +14,9 @@ from ..slurm.cluster import Cluster
 from ..slurm.cluster import why_not as why_no_slurm
 from . import survey
 from .server import ACCESS_KEY, SECRET_KEY
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from crds_server import CONTEXT, running
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +44,7 @@ def test_what_is_wrong_is_said_before_anything_starts(store, folder, environment
 def test_simulated_exposures_end_to_end(store, folder, tmp_path):
     """Folders as products, references in the store, products of other fields' jobs: the same as without a store."""
     survey.checkout(folder)
+    survey.run(folder, store, "local-s3", "-n", field.TARGET)  # of what is not there yet, too
     with survey.command_lines() as seen:
         survey.run(folder, store, "local-s3", "--cores", "2", field.TARGET)
     assert not (folder / "results").exists()
@@ -49,11 +57,42 @@ def test_simulated_exposures_end_to_end(store, folder, tmp_path):
     assert "Nothing to be done" in survey.run(folder, store, "local-s3", "-n", field.TARGET)
     survey.run(folder, store, "local-s3", "--cores", "2", "--forcerun", "pointing", "--", field.TARGET)
     assert survey.is_theirs_untouched(store)
+    taken_as_files(store, folder, fetched, tmp_path / "again")
     # the secret was seen nowhere
     assert not [line for line in seen if SECRET_KEY.encode() in line]
     assert survey.leaks(folder, fetched) == []
     survey.run(folder, store, "local-s3", "--cores", "1", "--delete-all-output", field.TARGET)
     assert not store.keys(survey.BUCKET, f"{folder.parent.name}/results/tiny/detector1/")
+    assert survey.is_theirs_untouched(store)
+
+
+def taken_as_files(store, folder, fetched, to):
+    """The same exposures as a field of real ones has them: files in the store, and references of a CRDS server."""
+    home = folder / "config" / "fields"
+    head, *rows = (home / "tiny.tsv").read_text().splitlines()
+    located = [f"{row}\tresults/tiny/uncal/{row.partition(chr(9))[0]}_uncal.fits" for row in rows]
+    (home / "own.tsv").write_text("\n".join([f"{head}\tlocation", *located]) + "\n")
+    (folder / "config" / "config.yaml").write_text("fields: [tiny, own]\n")
+    with running(fetched / "results" / "tiny" / "references") as server:
+        (home / "own.yaml").write_text(f"source: files\ncrds: {{server: '{server.url}', context: {CONTEXT}}}\n")
+        survey.run(folder, store, "local-s3", "--cores", "2", "results/own/own_exposures.fits")
+    products = survey.fetched(store, folder, to) / "results"
+    rates = [*(products / "own" / "detector1").glob("*/*_rate.fits")]
+    assert len(rates) == 2
+    for path in rates:
+        np.testing.assert_array_equal(fits.getdata(path), fits.getdata(str(path).replace("/own/", "/tiny/")))
+    record = json.loads((products / "own" / "own_references.json").read_text())
+    assert record["root"] == "references"
+    assert all((products / "own" / "references" / name).is_file() for name in record["files"])
+
+
+def test_a_field_from_raw_exposures_to_its_redshifts(store, folder):
+    survey.checkout(folder, "sim-niriss")
+    survey.run(folder, store, "local-s3", "--cores", "2")
+    products = survey.fetched(store, folder, folder / "fetched") / "results" / "sim-niriss"
+    told = json.loads((products / "sim-niriss_validate_redshifts.metrics.json").read_text())["redshifts"]["flag_3"]
+    assert told["sources"] >= 12 and told["right"] >= 0.9
+    assert "Nothing to be done" in survey.run(folder, store, "local-s3", "-n")
     assert survey.is_theirs_untouched(store)
 
 

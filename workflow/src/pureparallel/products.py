@@ -286,18 +286,24 @@ def neighbours(fields: Mapping[str, Field]) -> Callable[[Field, Any], list[str]]
     return of
 
 
-def cache(field: Field, _: Any) -> list[str]:
+def cache(field: Field, job: Any, *, stored: bool) -> list[str]:
     """The cache of reference files, where it is a product; its record tells where it is otherwise."""
-    return [f"<results>/{field.name}/references"] if field.is_simulated else []
+    is_product = field.is_simulated or stored
+    return [f"<results>/{field.name}/references{_arrival(field, job)}"] if is_product else []
 
 
 def references(field: Field, job: Any) -> str:
     """The record of the reference files: of a chunk's batch, of the last one for what belongs to the whole field."""
+    return f"<results>/{field.name}/{field.name}_references{_arrival(field, job)}.json"
+
+
+def _arrival(field: Field, job: Any) -> str:
+    """What the names of a job's reference files end in."""
     mine: Collection[str] = field.exposures
     if hasattr(job, "chunk"):
         mine = known(field, "chunk", job.chunk, field.exposure_chunks)
     last = 1 if field.is_simulated else max(_batch(field, name) for name in mine)
-    return f"<results>/{field.name}/{field.name}_references{f'-{last}' if last > 1 else ''}.json"
+    return f"-{last}" if last > 1 else ""
 
 
 def _batch(field: Field, exposure: str) -> int:

@@ -86,7 +86,8 @@ def _event(record: Mapping[str, Any]) -> dict[str, Any]:
         return {"planned": {rule: count for rule, count in record["stats"].items() if rule not in ("total", "all")}}
     if kind == "job_info":
         told = {"id": record["jobid"], "rule": record["rule_name"], "wildcards": dict(record["wildcards"] or {})}
-        return {"job": told | {"log": [str(path) for path in record["log"] or ()]}}
+        # of those in object storage it says what it will do with them
+        return {"job": told | {"log": [str(path).partition(" (")[0] for path in record["log"] or ()]}}
     if kind == "job_finished":
         return {"finished": record["job_id"]}
     if kind == "job_error":
@@ -267,8 +268,14 @@ def failures(run: Run, folder: Path, tail: int = 5) -> Iterator[str]:
         for log in job.log:
             yield f"  {log}"
             with contextlib.suppress(OSError):
-                text = (folder / log).read_text(encoding="utf-8", errors="replace")
+                text = _copy(folder, log).read_text(encoding="utf-8", errors="replace")
                 yield from (f"    {line}" for line in [line for line in text.splitlines() if line.strip()][-tail:])
+
+
+def _copy(folder: Path, log: str) -> Path:
+    """A log here, where it is in object storage."""
+    scheme, is_stored, name = log.partition("://")
+    return folder / ".snakemake" / "storage" / scheme / name if is_stored else folder / log
 
 
 def main(arguments: list[str] | None = None) -> int:

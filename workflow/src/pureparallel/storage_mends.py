@@ -9,6 +9,7 @@
 - Snakemake wants the local copy of what an `update` output held before, and has not fetched it.
 """
 
+import errno
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -50,7 +51,7 @@ def sizes(path: Any) -> Iterator[int]:
     elif item.exists():
         yield item.size()
     else:
-        raise FileNotFoundError(str(path))
+        raise FileNotFoundError(errno.ENOENT, "not in the store yet", str(path))  # Snakemake looks for the name
 
 
 def with_copies(options: Mapping[str, Any], inputs: Iterable[Any], prefix: str) -> dict[str, Any]:

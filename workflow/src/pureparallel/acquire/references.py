@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import pprint
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -261,6 +262,14 @@ def complete(
         result[name] = fingerprint(path) | {"path": str(path.relative_to(cache.absolute()))}
         same(name, ledger[name], result[name], f"in {path}")
     return result
+
+
+def copy(cache: Path, folder: Path, files: Iterable[str]) -> None:
+    """Copy files of a cache, by their paths in it, and what CRDS needs to read them, to another root."""
+    shutil.copytree(cache / "config" / "jwst", folder / "config" / "jwst")
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(cache / name, folder / name)
 
 
 def check(root: Path, files: Mapping[str, Mapping[str, Any]], where: str) -> None:

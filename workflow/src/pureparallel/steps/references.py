@@ -1,6 +1,7 @@
 """Fetch the reference files that a field needs, before its data are there; all that follows reads them only."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ def references(
     context: str,
     cache: Path,
     server: str = "https://jwst-crds.stsci.edu",
+    bundle: Path | None = None,
 ) -> None:
     """Complete a cache of reference files for the exposures of a field.
 
@@ -32,6 +34,9 @@ def references(
         Root of the cache: made where there is none; may be shared, and read-only where it has all files already.
     server : str
         Address of the CRDS server.
+    bundle : Path
+        Output: a folder beside the record, for jobs that do not see the cache: a cache of what the record tells alone,
+        which it then is the record of. Optional.
     """
     from ..acquire import references as crds_cache
 
@@ -51,8 +56,11 @@ def references(
     if not wanted:
         raise UserError(f"references: {context} has no reference for any exposure of the field; choose a later one")
     files |= crds_cache.complete(cache, wanted, source, say)
-    root = str(cache.absolute())
+    root = str(cache.absolute()) if bundle is None else os.path.relpath(bundle, record.parent)
     told = {one.pop("path"): one | {"types": wanted.get(name, [])} for name, one in files.items()}
+    if bundle is not None:
+        with io.atomic_directory(bundle) as folder:
+            crds_cache.copy(cache, folder, told)
     if not holds(record, context, root, told):
         lineage = Lineage.of("references", [], context=context, server=server, exposures=len(rows))
         content = {"simulated": False, **lineage.record(), "context": context, "root": root, "files": told}
