@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import UserError, io
-from .core import astrometry, dispersed, psf_model
+from .core import astrometry, dispersed, psf_model, star_wings
 from .core.contamination import Scene
-from .core.dispersed import Mosaic
+from .core.dispersed import Mosaic, Stamp
 from .core.grid import ARCSEC, Grid
 from .core.grism import Optics
 from .refcats import read_catalogue
@@ -212,35 +212,47 @@ def build(
     spectra = dispersed.power_laws(
         wave, pivots, sources.flux, sources.error, optics.orders[1].sensitivity(wave), dispersed.pivot(filter)
     )
-    hidden, stars = np.zeros(len(x), bool), []
-    for i in hidden_stars(sources, mosaic):
-        sx, sy = optics.direct(sources.star_ra[i], sources.star_dec[i])
-        away = np.hypot(
-            (sources.ra - sources.star_ra[i]) * np.cos(np.deg2rad(sources.star_dec[i])),
-            sources.dec - sources.star_dec[i],
-        )
-        hidden |= away * 3600 < GLARE
-        if np.isfinite(sx[0]):
-            stars.append(
-                star_stamp(optics, (float(sx[0]), float(sy[0])), -int(i) - 1, float(sources.star_flux[i]), limit)
-            )
-    shown = np.where(hidden, np.nan, x)
-    stamps = dispersed.cut_stamps(optics, mosaic, [int(one) for one in sources.ids], shown, y)
+    stars, measured = unseen(optics, sources, limit)
+    hidden, scale = np.zeros(len(x), bool), float(np.sqrt(optics.pixel_area) / ARCSEC)
+    for star in stars:
+        hidden |= np.hypot(x - star.x, y - star.y) * scale < GLARE
+    stamps = dispersed.cut_stamps(optics, mosaic, [int(one) for one in sources.ids], np.where(hidden, np.nan, x), y)
     kept = [i for i, stamp in enumerate(stamps) if stamp is not None]
-    flat = np.ones((len(stars), len(wave)))
     found = [stamp for stamp in stamps if stamp is not None]
+    for star, flux in zip(stars, measured, strict=True):
+        if flux > 0:
+            light = _star(filter, round(scale, 4)).on
+            found = [star_wings.without_glare(one, (star.x, star.y), flux, light, scale) for one in found]
+    flat = np.ones((len(stars), len(wave)))
     return Scene(optics, found + stars, wave, np.concatenate([spectra[kept], flat]), limit, shift), x, y, hidden
 
 
-def star_stamp(
-    optics: Optics, where: tuple[float, float], label: int, flux: float, limit: float
-) -> dispersed.Stamp:  # fmt: skip
-    """A star of the model of the optics, as far as its light exceeds a limit."""
-    rate = flux * optics.orders[1].peak
-    # seen edge-on, wings fall off as the square of the distance, see `grism.lit`
-    reach = np.clip(np.sqrt(0.75 * rate / np.pi / max(limit, 1e-6)), *STAR_REACH)
-    pixel = round(float(np.sqrt(optics.pixel_area) / ARCSEC), 4)
-    return dispersed.star_stamp(optics, _star(optics.filter, pixel).on, label, where, flux, float(reach))
+def unseen(optics: Optics, sources: Sources, limit: float) -> tuple[list[Stamp], list[float]]:
+    """Stamps of the stars that the mosaic does not show, as far as their light exceeds a limit, and their μJy by their
+    wings in it; NaN where those are not told from the sky."""
+    filter, pixel = sources.nearest(optics.filter), round(float(np.sqrt(optics.pixel_area) / ARCSEC), 4)
+    mosaic = sources.mosaics[filter]
+    x, y = optics.direct(sources.star_ra, sources.star_dec)
+    stamps, measured = [], []
+    for i in hidden_stars(sources, mosaic):
+        if not np.isfinite(x[i]):
+            continue
+        measured.append(by_wings(mosaic, filter, sources.star_ra[i], sources.star_dec[i]))
+        flux = measured[-1] if measured[-1] > 0 else float(sources.star_flux[i])
+        # seen edge-on, wings fall off as the square of the distance, see `grism.lit`
+        rate = flux * optics.orders[1].peak
+        reach = float(np.clip(np.sqrt(0.75 * rate / np.pi / max(limit, 1e-6)), *STAR_REACH))
+        light = _star(optics.filter, pixel).on
+        stamps.append(star_wings.stamp(optics, light, -i - 1, (float(x[i]), float(y[i])), flux, reach))
+    return stamps, measured
+
+
+def by_wings(mosaic: Mosaic, filter: str, ra: float, dec: float) -> float:
+    """μJy of a star by its wings in a mosaic that has nothing else of it, or NaN."""
+    grid = mosaic.grid
+    x, y = (float(v[0]) for v in grid.to_pixel(np.array([ra]), np.array([dec])))
+    light = star_wings.measure(mosaic.image, (x, y), grid.scale, _star(filter, round(grid.scale, 4)).on)
+    return light * grid.pixel_area * dispersed.MEGAJANSKY
 
 
 def hidden_stars(sources: Sources, mosaic: Mosaic) -> list[int]:

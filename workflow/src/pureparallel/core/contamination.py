@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from . import dispersed
 from .dispersed import Patch, Stamp
-from .grism import Optics
+from .grism import HARDLY, Optics
 
 Array = NDArray[np.float64]
 Image = NDArray[np.float32]
@@ -23,6 +23,15 @@ EDGE = 0.02
 
 STEEP = 4.0
 """Standard deviations beyond which pixels count less: lines, and what is left of other sources."""
+
+HALO = (0.0, 1.5, 3.0, 5.0, 8.0, 13.0, 20.0, 32.0)
+"""Pixels across a trace at which a star's light is compared with that of the model of the optics."""
+
+UNKNOWN = 0.2
+"""1 sigma of their ratio."""
+
+ALONE = 0.2
+"""Of a star's light: where others are brighter, it is not compared."""
 
 PRIOR = (3.0, 0.5)
 """1 sigma of a spectrum's level, over that of photometry, and of each further term."""
@@ -43,7 +52,9 @@ class Contributor:
     patches : list of Patch
         With an image for each term.
     snr : float
-        Of its first order, all pixels together; 0 where it was not fitted.
+        Of what its spectrum is measured in, all pixels together; 0 where it was not fitted.
+    halo : ndarray, shape (h,)
+        What the light of a star of the model of the optics is multiplied by at distances `HALO` from its traces.
     """
 
     stamp: Stamp
@@ -52,6 +63,17 @@ class Contributor:
     weights: Array
     patches: list[Patch] = field(default_factory=list)
     snr: float = 0.0
+    halo: Array = field(default_factory=lambda: np.ones(len(HALO)))
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it is a star of the model of the optics, which the mosaic does not show."""
+        return self.stamp.label < 0
+
+    @property
+    def measured(self) -> list[Patch]:
+        """Where its spectrum is measured: in its first order; of a star of the model, in all."""
+        return [patch for patch in self.patches if patch.order == 1 or self.is_model]
 
     @property
     def spectrum(self) -> Array:
@@ -108,7 +130,25 @@ class Scene:
                 patch = dispersed.disperse(one.stamp, self.optics, number, self.wave, one.base * one.terms, self.shift)
                 if patch is not None:
                     found.append(patch)
+        if one.is_model:
+            self.shape(found, one.stamp, one.halo)
         return found
+
+    def shape(self, patches: Sequence[Patch], stamp: Stamp, halo: Array) -> None:
+        """Multiply light in dispersed orders by what a star's has at distances `HALO` from the trace."""
+        for patch in patches:
+            if self.optics.orders[patch.order].length > HARDLY and (halo != 1).any():
+                patch.data[:] *= self.across(patch, stamp) @ halo.astype(np.float32)
+
+    def across(self, patch: Patch, stamp: Stamp) -> Image:
+        """Shares (h, w, n) of a patch's pixels in the distances `HALO` from a source's trace."""
+        order, (_, h, w) = self.optics.orders[patch.order], patch.data.shape
+        tx, ty = (v[0] + s for v, s in zip(order.trace(stamp.x, stamp.y, order.sampled(2.0)), self.shift, strict=True))
+        x, y = patch.left + np.arange(w), patch.low + np.arange(h)[:, None]
+        along, beside, trace = (x, y, (tx, ty)) if self.optics.along_x else (y, x, (ty, tx))
+        rise = np.argsort(trace[0])
+        away = np.log1p(np.abs(beside - np.interp(along, trace[0][rise], trace[1][rise])))
+        return np.stack([np.interp(away, np.log1p(HALO), unit) for unit in np.eye(len(HALO))], -1).astype(np.float32)
 
     def set(self, one: Contributor, weights: Array) -> None:
         """Give a contributor other weights."""
@@ -168,6 +208,9 @@ def refine(
 ) -> int:  # fmt: skip
     """Fit spectra to bright sources' own first orders, the brightest first; faint ones keep those of photometry.
 
+    Of stars of the model of the optics, all orders are fitted, and from the second pass on how their light falls off
+    across the traces, too.
+
     Parameters
     ----------
     scene : Scene
@@ -190,10 +233,7 @@ def refine(
     weight = np.where(good, 1 / np.where(good, variance, 1), 0).astype(np.float32)
     bright = []
     for one in scene.contributors:
-        first = dispersed.by_order(one.patches).get(1)
-        if first is None:
-            continue
-        one.snr = float(np.sqrt(np.sum(one.image(first) ** 2 * weight[first.box])))
+        one.snr = float(np.sqrt(sum(np.sum(one.image(part) ** 2 * weight[part.box]) for part in one.measured)))
         if one.snr >= min_snr:
             bright.append(one)
         else:
@@ -202,30 +242,74 @@ def refine(
     for one in bright:
         if len(one.terms) != degree + 1:
             scene.expand(one, degree)
-    for _ in range(passes):
+    for turn in range(passes):
         for one in bright:
+            if turn and one.is_model:
+                fit_halo(scene, one, data, weight)
             scene.set(one, fitted(scene, one, data, weight))
     return len(bright)
 
 
 def fitted(scene: Scene, one: Contributor, data: Image, weight: Image) -> Array:
-    """Weights of a contributor's terms, by its first order: least squares that heed outliers little."""
-    patch = dispersed.by_order(one.patches)[1]
-    box, now = patch.box, one.image(patch)
-    others = scene.without(one, box)
-    target, basis = data[box] - others, patch.data
-    used = (np.abs(basis[0]) > EDGE * np.abs(basis[0]).max()) & (weight[box] > 0)
-    if used.sum() < 4 * len(basis):
+    """Weights of a contributor's terms."""
+    columns = []
+    for patch in one.measured:
+        bright = np.abs(patch.data[0]) > EDGE * np.abs(patch.data[0]).max()
+        columns.append((patch.data[:, bright], *seen(scene, one, patch, bright, data, weight)))
+    a, b, variance = (np.concatenate(parts, axis=-1).astype(float) for parts in zip(*columns, strict=True))
+    if np.isfinite(variance).sum() < 4 * len(a):
         return one.weights
-    a, b, at = basis[:, used].astype(float), target[used].astype(float), weight[box][used].astype(float)
-    doubt = TRUST**2 * (others[used].astype(float) ** 2 + now[used].astype(float) ** 2)
-    prior = np.array([PRIOR[0], *[PRIOR[1]] * (len(basis) - 1)]) ** -2
-    start = np.zeros(len(basis))
+    start = np.zeros(len(a))
     start[0] = 1.0
-    found = one.weights
-    for _ in range(3):
-        noise = 1 / at + doubt
-        off = np.abs(b - found @ a) / np.sqrt(noise)
-        w = np.minimum(1, STEEP / np.maximum(off, 1e-9)) / noise
-        found = np.linalg.solve((a * w) @ a.T + np.diag(prior), (a * w) @ b + prior * start)
+    found = robust(a, b, variance, one.weights, start, np.array([PRIOR[0], *[PRIOR[1]] * (len(a) - 1)]))
     return found if found[0] > 0 else one.weights
+
+
+def fit_halo(scene: Scene, one: Contributor, data: Image, weight: Image) -> None:
+    """Measure how a star's light falls off across its traces, and give it that shape."""
+    columns = []
+    for patch in one.patches:
+        if scene.optics.orders[patch.order].length > HARDLY:
+            now = one.image(patch)
+            bright = (now**2 * weight[patch.box] > 1) & (scene.without(one, patch.box) < ALONE * now)
+            shares = scene.across(patch, one.stamp)[bright].T
+            columns.append((shares * now[bright], *seen(scene, one, patch, bright, data, weight)))
+    if not sum(len(b) for _, b, _ in columns):
+        return
+    a, b, variance = (np.concatenate(parts, axis=-1).astype(float) for parts in zip(*columns, strict=True))
+    flat = np.ones(len(HALO))
+    found = robust(a, b, variance, flat, flat, UNKNOWN * flat)
+    dispersed.add(scene.total, one.patches, -one.weights)
+    scene.shape(one.patches, one.stamp, found)
+    dispersed.add(scene.total, one.patches, one.weights)
+    one.halo = one.halo * found
+
+
+def seen(scene: Scene, one: Contributor, patch: Patch, where: Mask, data: Image, weight: Image) -> tuple[Image, Image]:
+    """Data of pixels (n,) of a patch without others' light, and the variance, infinite where they are not good."""
+    others, now, at = scene.without(one, patch.box)[where], one.image(patch)[where], weight[patch.box][where]
+    variance = np.divide(1, at, out=np.full_like(at, np.inf), where=at > 0)
+    return data[patch.box][where] - others, variance + np.float32(TRUST**2) * (others**2 + now**2)
+
+
+def robust(a: Array, b: Array, variance: Array, found: Array, prior: Array, sigma: Array) -> Array:
+    """Least squares that heed outliers little.
+
+    Parameters
+    ----------
+    a : ndarray, shape (k, n)
+    b, variance : ndarray, shape (n,)
+    found : ndarray, shape (k,)
+        Which outliers are told by first.
+    prior, sigma : ndarray, shape (k,)
+        What is known beforehand, and its error.
+
+    Returns
+    -------
+    ndarray, shape (k,)
+    """
+    for _ in range(3):
+        off = np.abs(b - found @ a) / np.sqrt(variance)
+        w = np.minimum(1, STEEP / np.maximum(off, 1e-9)) / variance
+        found = np.linalg.solve((a * w) @ a.T + np.diag(sigma**-2), (a * w) @ b + prior / sigma**2)
+    return found

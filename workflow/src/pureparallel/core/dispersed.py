@@ -5,7 +5,7 @@ That little is taken out; what is left, resampled to the exposure's pixels and r
 trace is its sum over wavelengths. Sums are convolutions of the image with the trace, both sampled at half pixels.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,6 @@ from .grism import HARDLY, Optics, Order
 
 Array = NDArray[np.float64]
 Image = NDArray[np.float32]
-
-Light = Callable[[Array, Array], Array]
 
 SAMPLES = 2
 """Per pixel, in either direction."""
@@ -214,33 +212,6 @@ def _stamp(
     light *= ndimage.map_coordinates(mine.astype(np.float32), [my, mx], order=0, mode="constant")
     factor = abs(np.linalg.det(turn)) * mosaic.grid.pixel_area * MEGAJANSKY
     return Stamp(label, *where, left, low, (light * factor).astype(np.float32))
-
-
-def star_stamp(
-    optics: Optics, light: Light, label: int, where: tuple[float, float], flux: float, reach: float
-) -> Stamp:
-    """A star that the mosaic does not show.
-
-    Parameters
-    ----------
-    optics : Optics
-    light : callable
-        Part of a star's light in pixels at offsets x, y (broadcast) in arcsec along the detector's axes.
-    label : int
-    where : (float, float)
-        In the direct image.
-    flux : float
-        μJy.
-    reach : float
-        Pixels on either side.
-    """
-    scale = np.sqrt(optics.pixel_area) / ARCSEC
-    left, low = (int(np.floor(w - reach)) for w in where)
-    sx, sy = (
-        (first + np.arange(int(2 * reach + 2) * SAMPLES + 1) / SAMPLES - w) * scale
-        for first, w in zip((left, low), where, strict=True)
-    )
-    return Stamp(label, *where, left, low, (flux * light(sx, sy[:, None])).astype(np.float32))
 
 
 def disperse(

@@ -325,13 +325,14 @@ def residuals(scene: Scene, data: Image, error: Image, good: Mask) -> dict[str, 
     left = data - scene.total
     of_source = []
     for one in scene.contributors:
-        first = by_order(one.patches).get(1)
-        if one.snr <= 0 or first is None:
+        if one.snr <= 0:
             continue
-        own = one.image(first)
-        where = (own > 0.1 * own.max()) & good[first.box]
-        if where.sum() > 20:
-            of_source.append(float(np.sum(left[first.box][where]) / np.sum(own[where])))
+        parts = [(patch.box, one.image(patch)) for patch in one.measured]
+        bright = 0.1 * max(own.max() for _, own in parts)
+        pairs = [(left[box][use], own[use]) for box, own in parts for use in [(own > bright) & good[box]]]
+        missed, light = (np.concatenate(values) for values in zip(*pairs, strict=True))
+        if light.size > 20:
+            of_source.append(float(missed.sum() / light.sum()))
     away = left[good] / error[good]
     return {
         "residual_over_model": float(np.median(np.abs(of_source))) if of_source else None,

@@ -1,0 +1,66 @@
+"""Stars that a mosaic does not show: their light by their wings, and what is left of sources beside them."""
+
+import numpy as np
+import pytest
+from pureparallel import scenes
+from pureparallel.core import psf_model, star_wings
+from pureparallel.core.dispersed import SAMPLES, Mosaic, Stamp
+from pureparallel.core.grid import Grid
+
+SCALE, FLUX = 0.04, 250.0
+
+
+def light(x, y):
+    """Wings that fall off as the cube of the distance, and spikes along the axes."""
+    away = np.hypot(x, y) + 0.05
+    return 1e-5 / away**3 * (1 + 2 * np.exp(-((np.minimum(np.abs(x), np.abs(y)) / away / 0.15) ** 2)))
+
+
+def image(*, hole=0.3, size=161):
+    """A star whose middle is missing."""
+    offset = (np.arange(size) - size // 2) * SCALE
+    found = FLUX * light(offset, offset[:, None])
+    found[np.hypot(offset, offset[:, None]) < hole] = np.nan
+    return found.astype(np.float32)
+
+
+def test_light_of_a_star_is_told_by_its_wings():
+    middle = (80.0, 80.0)
+    assert star_wings.measure(image(), middle, SCALE, light) == pytest.approx(FLUX, rel=0.02)
+    with_source = image()
+    offset = (np.arange(161) - 80) * SCALE
+    with_source += 30 * FLUX * light(0.7, 0.0) * np.exp(-((offset - 0.6) ** 2 + (offset[:, None] - 0.4) ** 2) / 0.02)
+    assert star_wings.measure(with_source, middle, SCALE, light) == pytest.approx(FLUX, rel=0.05)
+    # at an edge of the mosaic half of a ring will do; without opposite quarters nothing is known
+    half, quarters = image(), image()
+    half[:, 80:] = np.nan
+    quarters[:80, :80] = quarters[80:, 80:] = np.nan
+    assert star_wings.measure(half, middle, SCALE, light) == pytest.approx(FLUX, rel=0.08)
+    assert np.isnan(star_wings.measure(quarters, middle, SCALE, light))
+    assert np.isnan(star_wings.measure(image(hole=0.6), middle, SCALE, light))
+    assert np.isnan(star_wings.measure(image(), (-400.0, 80.0), SCALE, light))
+
+
+def test_sources_lose_the_glare_and_nothing_else():
+    offset = np.arange(41) / SAMPLES - 10
+    own = 0.02 * np.exp(-(offset**2 + offset[:, None] ** 2) / 18)
+    sx, sy = ((first + np.arange(41) / SAMPLES - at) * SCALE for first, at in ((40, 30.0), (35, 40.0)))
+    glare = FLUX * light(sx, sy[:, None])
+    mine = np.hypot(offset, offset[:, None]) < 8
+    given = Stamp(1, 50.0, 45.0, 40, 35, np.where(mine, own + glare, 0).astype(np.float32))
+    assert glare[mine].max() > own.max() / 2
+    left = star_wings.without_glare(given, (30.0, 40.0), FLUX, light, SCALE)
+    np.testing.assert_allclose(left.light, np.where(mine, own, 0), atol=1e-4)
+    # too much of it leaves nothing, rather than less
+    assert (star_wings.without_glare(given, (30.0, 40.0), 9 * FLUX, light, SCALE).light >= 0).all()
+    assert star_wings.without_glare(given, (400.0, 40.0), FLUX, light, SCALE) is given
+
+
+def test_flux_is_that_of_the_star_on_the_mosaic():
+    grid = Grid(10.0, 0.0, SCALE, (161, 161), (80.0, 80.0))
+    offset = (np.arange(161) - 80) * SCALE
+    part = psf_model.star("F150W", SCALE).on(offset, offset[:, None]) * FLUX / (grid.pixel_area * 1e12)
+    hollow = np.where(np.hypot(offset, offset[:, None]) < 0.2, np.nan, part).astype(np.float32)
+    mosaic = Mosaic(hollow, np.zeros(grid.shape, int), grid)
+    assert scenes.by_wings(mosaic, "F150W", 10.0, 0.0) == pytest.approx(FLUX, rel=0.03)
+    assert np.isnan(scenes.by_wings(mosaic, "F150W", 10.1, 0.0))
