@@ -27,7 +27,7 @@ def compared(survey: str, *targets: str) -> Table:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         alone, alone_cpu = timed(field.Driver(field.checkout(folder / "alone", survey), *targets, cluster=None))
-        one = cluster.Cluster(folder / "slurm", nodes=1, cpus=2, memory=12000)
+        one, driver_cpu = cluster.Cluster(folder / "slurm", nodes=1, cpus=2, memory=12000), 0.0
         try:
             one.start()
             driver = field.Driver(field.checkout(folder / "queued", survey), *targets, cluster=one)

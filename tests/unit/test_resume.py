@@ -1,8 +1,6 @@
-import importlib
 import socket
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 from pureparallel import UserError, launch, resume, slurm
@@ -100,27 +98,35 @@ def test_a_dry_run_only_tells(folder, queue, monkeypatch, capsys):
     assert "scancel" not in queue.read_text()
 
 
-def test_what_slurm_once_answered_is_not_asked_again():
-    answers = [None, 300, None]
-    age = slurm.remembered(lambda: answers.pop(0))
-    assert [age(), age(), age(), age()] == [None, 300, 300, 300]
+def test_a_plain_run_refuses_to_submit_again_what_is_still_in_the_queue(folder, queue):
+    (folder / launch.LOCK).write_text("another-host")  # for `resume` to judge
+    with pytest.raises(UserError) as refused:
+        launch.refuse_orphans(["--profile", "slurm", "--directory", str(folder)])
+    assert "7 (RUNNING), 8 (PENDING)" in str(refused.value)
+    assert f"pixi run resume --profile slurm --directory {folder}" in str(refused.value)
+    assert (folder / launch.LOCK).read_text() == "another-host"
+    assert "scancel" not in queue.read_text()
 
 
-def test_the_plugin_asks_for_what_is_remembered(monkeypatch):
-    plugin = pytest.importorskip("snakemake_executor_plugin_slurm")
-    monkeypatch.setattr(plugin, "get_min_job_age", iter([300]).__next__)
-    slurm.keep_to_squeue()
-    assert plugin.get_min_job_age() == plugin.get_min_job_age() == 300
+def test_a_plain_run_goes_on_where_nothing_is_left(folder, queue):
+    (folder / "queue").write_text("")
+    launch.refuse_orphans(["--directory", str(folder)])
 
 
-def test_a_space_in_the_interpreters_path_ends_no_job(monkeypatch):
-    """Snakemake writes the path into a shell script."""
-    remote = importlib.import_module("snakemake_interface_executor_plugins.executors.remote")
-    plain = remote.RemoteExecutor.get_python_executable
-    monkeypatch.setattr(remote.RemoteExecutor, "get_python_executable", getattr(plain, "__wrapped__", plain))
-    monkeypatch.setattr(remote.sys, "executable", "/a checkout/bin/python")
-    shared = SimpleNamespace(shared_fs_usage=list(remote.SharedFSUsage))
-    executor = SimpleNamespace(workflow=SimpleNamespace(storage_settings=shared))
-    slurm.quote_python()
-    slurm.quote_python()
-    assert remote.RemoteExecutor.get_python_executable(executor) == "'/a checkout/bin/python'"
+def test_jobs_of_a_run_that_is_alive_are_no_orphans(folder, queue):
+    held = launch.hold(folder)
+    launch.refuse_orphans(["--directory", str(folder)])
+    held.close()
+    with pytest.raises(UserError, match="resume"):
+        launch.refuse_orphans(["--directory", str(folder)])
+
+
+@pytest.mark.parametrize(("executor", "looks", "asked"), [("slurm", [], 1), ("slurm", ["-n"], 0), ("local", [], 0)])
+def test_the_queue_is_looked_at_by_runs_on_slurm_only(folder, queue, executor, looks, asked):
+    arguments = ["--executor", executor, "--directory", str(folder), *looks]
+    if asked:
+        with pytest.raises(UserError, match="still in SLURM's queue"):
+            launch.ready(arguments)
+    else:
+        launch.ready(arguments)
+    assert queue.exists() is bool(asked)

@@ -1,5 +1,6 @@
 """What profiles and rules ask of a cluster."""
 
+import collections
 import importlib.util
 import re
 from types import SimpleNamespace
@@ -45,6 +46,39 @@ def test_only_profiles_repeat_jobs(root, slurm):
     assert slurm["retries"] == 2
     for path in root.glob("workflow/**/*.smk"):
         assert not re.search(r"^\s*retries:", path.read_text(), re.M), path
+
+
+def test_jobs_in_a_group_tell_their_size_by_what_is_there_before_it(root, slurm):
+    """Snakemake leaves out of a group's memory and time what grows with files that the group itself makes."""
+    rules = {}
+    for path in root.glob("workflow/rules/*.smk"):
+        for block in re.split(r"^rule ", path.read_text(), flags=re.M)[1:]:
+            rules[block.partition(":")[0]] = block
+    groups = collections.defaultdict(list)
+    for rule, _, group in (one.partition("=") for one in slurm["groups"]):
+        groups[group].append(rule)
+    assert {"masks", "selection"} <= set(groups)
+    for members in groups.values():
+        parts = {rule: re.split(r"^    (?=\w+:)", rules[rule], flags=re.M) for rule in members}
+        made = {path for part in parts.values() for path in re.findall(r'"(<results>[^"]*)"', section(part, "output"))}
+        for rule, part in parts.items():
+            inputs = dict(re.findall(r"^        (\w+)=(.*)$", section(part, "input"), re.M))
+            for call in re.findall(r"growing\((.*?)\)", section(part, "resources")):
+                if "per_mb" in call:
+                    named = re.search(r'of="([\w ]+)"', call)
+                    counted = [inputs[name] for name in (named[1].split() if named else inputs)]
+                    assert not [path for path in made for text in counted if f'"{path}"' in text], (rule, call)
+
+
+def section(parts, name):
+    """A section of a rule, by its name."""
+    return next((part for part in parts if part.startswith(f"{name}:")), "")
+
+
+def test_jobs_ask_for_no_tasks(slurm):
+    """The jobs of a group that run at once would ask for as many tasks, with the cores of all of them for each."""
+    assert "tasks" not in slurm["default-resources"]
+    assert any(group.startswith("exposures=") for group in slurm["group-components"])
 
 
 def test_jobs_are_looked_after_by_squeue(slurm):

@@ -107,7 +107,10 @@ def in_checkout(*parts):
 
 def code(step):
     """The source files of a step as an input: Snakemake tracks no imported modules. Touching one re-runs nothing."""
-    path = stamp(step, ROOT / "workflow" / "src" / "pureparallel", Path(".snakemake") / "pureparallel.code")
+    folder = Path(".snakemake") / "pureparallel.code"
+    path = folder / f"{step}.json"  # a cluster's job finds those of all steps written, where it shares the folder
+    if not (workflow.remote_exec and path.is_file()):
+        path = stamp(step, ROOT / "workflow" / "src" / "pureparallel", folder)
     return flag(str(path), PATH_MODIFIER_FLAG)
 
 

@@ -1,5 +1,6 @@
 """What goes wrong on clusters, made to happen. Each fault runs the field until it is done, and tells what was seen."""
 
+import json
 import os
 import re
 import signal
@@ -76,33 +77,39 @@ def controller_restarted(folder: Path, cluster: Cluster) -> str:
     seen = states(cluster, folder, "detector1")
     cluster.wait_for_nodes()
     assert seen.count("COMPLETED") == 2, seen
-    return f"jobs went on: {', '.join(seen)}"
+    return f"jobs went on, or were repeated where the controller had forgotten them: {', '.join(seen)}"
 
 
 def driver_killed(folder: Path, cluster: Cluster) -> str:
-    """The driver is killed with SIGKILL, its jobs go on; `resume` ends them before it begins."""
+    """The driver is killed with SIGKILL, its jobs go on; a new one refuses, `resume` ends them before it begins."""
     first = Driver(folder, MASKS, cluster=cluster)
-    running(cluster, "detector1")
+    os.kill(int(running(cluster, "detector1")["step"]), signal.SIGSTOP)  # so that it outlives what comes now
     first.kill()
     orphans = {job["id"] for job in cluster.jobs("RUNNING", "PENDING")}
-    told = Driver(folder, MASKS, cluster=cluster, module="resume").wait()
+    again = Driver(folder, MASKS, cluster=cluster)
+    assert again.ended() == 1
+    assert re.search(r"still in SLURM's queue: \d+ .* pixi run resume --profile slurm", again.told()), again.told()
+    assert {job["id"] for job in cluster.jobs("RUNNING", "PENDING")} <= orphans
+    told = Driver(folder, MASKS, cluster=cluster, module="pureparallel.resume").wait()
     stopped = set(re.findall(r"^cancelled (\d+)", told, re.M))
     ended = {job["id"]: job["state"] for job in cluster.jobs() if job["id"] in orphans}
     assert stopped, told
     assert stopped <= orphans
     assert {ended[job] for job in stopped} <= {"CANCELLED", "COMPLETED"}, ended
-    return f"{len(stopped)} jobs of the dead driver cancelled, then all done"
+    return f"a new run was refused; {len(stopped)} jobs of the dead one cancelled by `resume`, then all done"
 
 
 def second_writer(folder: Path, cluster: Cluster) -> str:
-    """The driver is killed, and a second one is forced to start the same jobs while the first one's still run."""
+    """The driver is killed, and a plain Snakemake is forced to start the same jobs while the first ones still run."""
     first = Driver(folder, MASKS, cluster=cluster)
     job = running(cluster, "detector1")
+    wait(lambda: job["id"] in holders(folder), "the first job's lock")
     step = int(job["step"])
     os.kill(step, signal.SIGSTOP)  # so that it outlives the start of the second one
     first.kill()
-    second = Driver(folder, MASKS, "--nolock", "--retries", "0", cluster=cluster)
+    second = Driver(folder, MASKS, "--nolock", "--retries", "0", cluster=cluster, module="snakemake")
     again = wait_for_other(cluster, job)
+    time.sleep(20)  # it has found the lock by then, and goes on watching it for longer than that
     os.kill(step, signal.SIGCONT)
     assert second.ended() == 1
     told = second.told()
@@ -110,8 +117,14 @@ def second_writer(folder: Path, cluster: Cluster) -> str:
     wait(lambda: not cluster.jobs("RUNNING", "COMPLETING"), "the first driver's jobs")
     ended = {one["id"]: one["state"] for one in cluster.jobs()}
     assert (ended[job["id"]], ended[again["id"]]) == ("COMPLETED", "FAILED")
-    Driver(folder, MASKS, cluster=cluster, module="resume").wait()
+    Driver(folder, MASKS, cluster=cluster, module="pureparallel.resume").wait()
     return "the second writer was refused and told of the first, which finished"
+
+
+def holders(folder: Path) -> set[str]:
+    """Jobs that hold the lock of a product."""
+    texts = [path.read_text() for path in folder.glob("results/tiny/detector1/.*.lock")]
+    return {json.loads(text)["slurm_job"] for text in texts if text}
 
 
 def wait_for_other(cluster: Cluster, job: Mapping[str, str]) -> Mapping[str, str]:

@@ -81,16 +81,19 @@ def end_all() -> None:
 
 
 class Driver:
-    """One `pixi run snakemake --profile slurm` in a folder, or another of the package's modules."""
+    """One `pixi run snakemake --profile slurm` in a folder, or another module, as `snakemake` itself."""
 
-    def __init__(self, folder: Path, *arguments: str, cluster: Cluster | None, module: str = "launch") -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, cluster: Cluster | None, module: str = "pureparallel.launch"
+    ) -> None:
         self.folder, self.log = folder, folder / f"{module}.log"
         profile = ("--profile", "slurm", *SETTINGS) if cluster else ("--cores", "2")
         environment = os.environ | (cluster.environment if cluster else {})
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment |= {"XDG_CONFIG_DIRS": str(folder / "profiles")}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*PIXIW, f"pureparallel.{module}", *profile, *arguments], cwd=folder, env=environment,
+                [*PIXIW, module, *profile, *arguments], cwd=folder, env=environment,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self.cpu = 0.0

@@ -27,7 +27,7 @@ def test_a_fault(name, reduced, slurm, tmp_path):
 
 @pytest.mark.slow
 def test_the_field_from_its_first_step_gives_what_it_gives_without(reduced, slurm, tmp_path, monkeypatch):
-    """Account from the environment, short jobs in groups, the partition that fits."""
+    """Account from the environment, short jobs in groups, the partition that fits, one start of Snakemake per job."""
     monkeypatch.setenv("SBATCH_ACCOUNT", "survey")
     folder = field.checkout(tmp_path / "a checkout")
     field.Driver(folder, field.TARGET, cluster=slurm).wait(600)
@@ -38,3 +38,5 @@ def test_the_field_from_its_first_step_gives_what_it_gives_without(reduced, slur
     assert {job["partition"] for job in mine} == {"short"}
     (selection,) = [job["comment"] for job in mine if "pointing" in job["comment"]]
     assert "select_exposures" in selection
+    scripts = [slurm.ask("scontrol", "write", "batch_script", job["id"], "-") for job in mine]
+    assert all(" -m pureparallel.job " in script and "srun" not in script for script in scripts)

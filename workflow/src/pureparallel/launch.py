@@ -10,16 +10,18 @@ All arguments are Snakemake's.
 import argparse
 import contextlib
 import fcntl
+import functools
 import gc
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from . import ROOT, UserError, arrivals, progress, slurm, storage
 
@@ -88,16 +90,30 @@ def hold(folder: Path) -> TextIO | None:
     return file
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a run that was started here is alive in a working folder."""
+    try:
+        with (folder / LOCK).open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False
+
+
 BARE = "import sys; from pureparallel.launch import snakemake; snakemake(sys.argv[1:])"
 """A Snakemake within a run that holds the lock."""
 
 
 def snakemake(arguments: list[str]) -> None:
     """Run Snakemake as we need it, in this process; never returns."""
+    from snakemake import iocontainers
     from snakemake.cli import main
 
-    slurm.keep_to_squeue()
+    slurm.mend_plugin()
     gc.set_threshold(100_000, 50, 50)  # a plan is millions of objects that stay: to look for waste took a seventh of it
+    # it gives every list of names two objects that only raise errors: one of each kind will do, a twentieth of its memory
+    guard: Any = iocontainers.AttributeGuard
+    guard.__new__ = functools.cache(lambda kind, _: object.__new__(kind))
     # Snakemake 9.27 forgets to await the sizes of inputs that it asks for while it builds the graph.
     warnings.filterwarnings("ignore", message="coroutine .*InputFiles", category=RuntimeWarning)
     sys.argv[0] = "snakemake"
@@ -129,23 +145,49 @@ def catch_up(arguments: list[str]) -> Callable[[], None]:
 
 
 def ready(arguments: list[str]) -> None:
-    """Go on where the plugins of a profile are, and see that its object store can be used."""
-    try:
-        settings = storage.wanted(arguments)
-        environment = storage.environment(settings)
-        if environment:
-            storage.go_on_in(environment, arguments)
-        elif not changes_nothing(arguments):
-            storage.check(settings)
-    except UserError as error:
-        sys.exit(str(error))
+    """Go on where the plugins of a profile are, and see that its object store can be used, and its queue.
+
+    Raises
+    ------
+    UserError
+        If it cannot.
+    """
+    settings = storage.wanted(arguments)
+    environment = storage.environment(settings)
+    if environment:
+        storage.go_on_in(environment, arguments)
+    elif not changes_nothing(arguments):
+        storage.check(settings)
+        if settings.get("executor") == "slurm":
+            refuse_orphans(arguments)
+
+
+def refuse_orphans(arguments: list[str]) -> None:
+    """Refuse to submit work again that an earlier run of the working folder has left in SLURM's queue.
+
+    Raises
+    ------
+    UserError
+        If it has; not where a run is alive, as far as can be told: Snakemake's own message is then the one that counts.
+    """
+    folder = working_folder(arguments)
+    left = slurm.jobs(slurm.runs(folder))
+    if left and not is_held(folder):
+        told = ", ".join(f"{job} ({state})" for job, state in sorted(left.items()))
+        raise UserError(
+            f"{folder.resolve()}: jobs of a run that ended without them are still in SLURM's queue: {told}. To end"
+            f" them and go on: pixi run resume {shlex.join(arguments)}"
+        )
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run Snakemake in this process; never returns."""
     arguments = sys.argv[1:] if arguments is None else arguments
     os.environ["XDG_CONFIG_DIRS"] = f"{ROOT / 'profiles'}:/etc/xdg"  # where it finds `--profile slurm`
-    ready(arguments)
+    try:
+        ready(arguments)
+    except UserError as error:
+        sys.exit(str(error))
     lock = None if changes_nothing(arguments) else hold(working_folder(arguments))
     done = catch_up(arguments) if lock is not None else lambda: None
     watched = contextlib.nullcontext() if lock is None else progress.recorded(working_folder(arguments))

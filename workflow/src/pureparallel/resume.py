@@ -1,8 +1,9 @@
 """Go on after a run on SLURM whose driver was killed: end the jobs that it left behind, then run Snakemake.
 
 A job in the queue does not notice that Snakemake is gone. Started again, Snakemake would submit the same work a second
-time; a lock keeps two jobs from writing one product (`guard`), but one of them would be refused. Jobs carry the name of
-their run, which Snakemake's logs in the working folder remember; no others are touched.
+time: `launch` refuses that, and where it is done by other means, a lock keeps two jobs from writing one product
+(`guard`). Jobs carry the name of their run, which Snakemake's logs in the working folder remember; others are left
+alone.
 
 All arguments are Snakemake's; with ``-n``, it only says what would be ended.
 """

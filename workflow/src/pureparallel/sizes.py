@@ -1,7 +1,7 @@
 """What a job asks for, from the size of what it works on: functions of wildcards, input and attempt, for Snakemake.
 
-They come from measured runs, kept in ``benchmarks/resources.csv``. In memory, 200 MB are for Snakemake, which starts
-twice within a cluster's job.
+They come from measured runs, kept in ``benchmarks/resources.csv``. In memory, 200 MB are for Snakemake, which a
+cluster's job starts as well: it takes about 90.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

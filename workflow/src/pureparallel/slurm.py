@@ -19,11 +19,19 @@ RUN = re.compile(r"SLURM run ID: ([\w-]+)")
 PATIENCE = 120.0
 """Seconds that cancelled jobs have to end."""
 
+LONGEST = 3
+"""Between two looks at the queue at most, as a multiple of the setting for the time between the first ones."""
+
 
 def runs(folder: Path) -> set[str]:
     """Names of all runs on SLURM that were started in a working folder."""
-    logs = (folder / ".snakemake" / "log").glob("*.log")
-    return {name for path in logs for name in RUN.findall(path.read_text(encoding="utf-8", errors="replace"))}
+    return {name for path in (folder / ".snakemake" / "log").glob("*.log") if (name := _run_of(path))}
+
+
+def _run_of(log: Path) -> str | None:
+    """The name of the run on SLURM that a log is of; it stands near the top of what may be long."""
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        return next((found[1] for line in lines if (found := RUN.search(line))), None)
 
 
 def jobs(names: Iterable[str]) -> dict[str, str]:
@@ -81,15 +89,63 @@ def remembered(ask: Callable[[], int | None]) -> Callable[[], int | None]:
     return answer
 
 
-def keep_to_squeue() -> None:
-    """Keep Snakemake's plugin for SLURM from losing sight of its jobs while the controller is away.
-
-    It asks the controller for MinJobAge before every look at the queue. Without an answer it looks with sacct, which
-    needs an accounting, and without an answer from that it forgets its jobs and waits for ever.
-    """
+def mend_plugin() -> None:
+    """Put right what Snakemake's plugin for SLURM (2.8) gets wrong for us, where a run is started."""
     with contextlib.suppress(ImportError):
         plugin: Any = importlib.import_module("snakemake_executor_plugin_slurm")
-        plugin.get_min_job_age = remembered(plugin.get_min_job_age)
+        _keep_to_squeue(plugin)
+        _start_once(plugin)
+
+
+def _keep_to_squeue(plugin: Any) -> None:
+    """Keep it from losing sight of its jobs while the controller is away, and from looking ever less often.
+
+    It asks the controller for MinJobAge before every look at the queue. Without an answer it looks with sacct, which
+    needs an accounting, and without an answer from that it forgets its jobs and waits for ever. And it waits ten
+    seconds longer after every look that finds nothing new, up to three minutes: by every link of a chain of jobs.
+    """
+    plugin.get_min_job_age = remembered(plugin.get_min_job_age)
+    pause: Any = plugin.RemoteExecutor.next_seconds_between_status_checks
+
+    def wait(executor: Any, seconds: float) -> None:
+        first = executor.workflow.executor_settings.init_seconds_before_status_checks
+        pause.fset(executor, min(seconds, LONGEST * first))
+
+    plugin.Executor.next_seconds_between_status_checks = property(pause.fget, wait)
+
+
+def _start_once(plugin: Any) -> None:
+    """Let a job start Snakemake once, by `job`, with as many cores as it was given.
+
+    By itself it starts one that starts another by srun for every job of a group, one after the other. What runs on
+    one node needs no srun: memory, time and accounting are those of the job's script. Arrays stay as they are.
+    """
+    executor: Any = plugin.Executor
+    if hasattr(executor.additional_general_args, "__wrapped__"):
+        return
+    general, of_job, command = executor.additional_general_args, executor.get_job_args, executor.format_job_exec
+    report: Any = importlib.import_module("snakemake_executor_plugin_slurm.efficiency_report")
+    ask = report.get_sacct_data
+
+    @wraps(general)
+    def additional_general_args(self: Any) -> str:
+        return general(self) if self.array_jobs else "--executor local"
+
+    def get_job_args(self: Any, job: Any) -> str:
+        told = of_job(self, job)
+        return told if self.array_jobs else f"{told} --cores {job.threads}"  # the last one counts
+
+    def format_job_exec(self: Any, job: Any) -> str:
+        told = command(self, job)
+        return told if self.array_jobs else told.replace(" -m snakemake ", f" -m {__package__}.job ", 1)
+
+    def get_sacct_data(*arguments: Any) -> list[str] | None:
+        lines = ask(*arguments)
+        return lines and [line.replace(".batch|batch|", ".0|job|", 1) for line in lines]  # batch is left out there
+
+    executor.additional_general_args = additional_general_args
+    executor.get_job_args, executor.format_job_exec = get_job_args, format_job_exec
+    report.get_sacct_data = get_sacct_data
 
 
 def quote_python() -> None:
