@@ -111,7 +111,7 @@ def snakemake(arguments: list[str]) -> None:
 
     slurm.mend_plugin()
     gc.set_threshold(100_000, 50, 50)  # a plan is millions of objects that stay: to look for waste took a seventh of it
-    # it gives every list of names two objects that only raise errors: one of each kind will do, a twentieth of its memory
+    # two objects that only raise errors go with every list of names; one of each kind saves a twentieth of all memory
     guard: Any = iocontainers.AttributeGuard
     guard.__new__ = functools.cache(lambda kind, _: object.__new__(kind))
     # Snakemake 9.27 forgets to await the sizes of inputs that it asks for while it builds the graph.
