@@ -1,7 +1,7 @@
 """A field's sources as dispersed exposures need them: their mosaics, segments, fluxes, and stars that saturate."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import UserError, io
-from .core import astrometry, dispersed, psf_model, star_wings
+from .core import astrometry, dispersed, gaps, psf_model, star_wings
 from .core.contamination import Scene
 from .core.dispersed import Mosaic, Stamp
 from .core.grid import ARCSEC, Grid
@@ -92,13 +92,15 @@ def read_sources(
     table = read_table(catalogue)
     labels = np.asarray(io.open_fits(segmentation, extensions=("SCI",))["SCI"].data)
     ids = np.asarray(table["label"], np.int64)
-    found: dict[str, tuple[Mosaic, Array, Array]] = {}
-    for path in mosaics:
-        filter, one, error = read_mosaic(path, labels, segmentation)
-        found[filter] = one, *_fluxes(one, error, ids)
-    if not found:
+    read = {
+        filter: (one, error) for filter, one, error in (read_mosaic(path, labels, segmentation) for path in mosaics)
+    }
+    if not read:
         raise UserError(f"{catalogue}: no mosaic is given beside it")
-    found = dict(sorted(found.items(), key=lambda pair: dispersed.pivot(pair[0])))
+    found: dict[str, tuple[Mosaic, Array, Array]] = {}
+    for filter in sorted(read, key=dispersed.pivot):
+        one, error = whole(filter, read)
+        found[filter] = one, *_fluxes(one, error, ids)
     flux, sigma = np.stack([one[1] for one in found.values()], 1), np.stack([one[2] for one in found.values()], 1)
     ra, dec = _positions(table, catalogue)
     star_ra, star_dec, star_flux = _stars(gaia, epoch, float(ra.mean()), float(dec.mean()))
@@ -139,6 +141,15 @@ def read_mosaic(path: Path, labels: NDArray[Any], segmentation: Path) -> tuple[s
     mosaic = Mosaic(image, labels, grid, float(header["PIXFRAC"]), str(header["KERNEL"]))
     factor = np.float32(max(float(header.get("CORRFAC", 1.0)), 1.0))
     return str(header["FILTER"]), mosaic, np.asarray(hdus["ERR"].data, np.float32) * factor
+
+
+def whole(filter: str, mosaics: Mapping[str, tuple[Mosaic, NDArray[np.float32]]]) -> tuple[Mosaic, NDArray[np.float32]]:
+    """A mosaic and its error, with sources that it shows in part made whole by other filters, the nearest first."""
+    mosaic, error = mosaics[filter]
+    others = sorted(mosaics, key=lambda one: abs(np.log(dispersed.pivot(one) / dispersed.pivot(filter))))[1:]
+    lenders = [(mosaics[one][0].image, mosaics[one][1]) for one in others]
+    image, error = gaps.fill(mosaic.image, error, mosaic.labels, lenders)
+    return replace(mosaic, image=image), error
 
 
 def _fluxes(mosaic: Mosaic, error: NDArray[np.float32], ids: NDArray[np.int64]) -> tuple[Array, Array]:
