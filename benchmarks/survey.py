@@ -138,7 +138,9 @@ def cost(folder: Path, *command: str) -> tuple[float, float, str]:
 def job(folder: Path, rule: str, wildcards: str) -> tuple[float, float, str]:
     """What a job on a cluster costs before it does anything: Snakemake's start, and reading the workflow."""
     arguments = ["--mode", "remote", "--executor", "dryrun", "--allowed-rules", rule, "--nolock", "--cores", "1"]
-    return cost(folder, *SNAKEMAKE, *arguments, "--target-jobs", f"{rule}:{wildcards}")
+    return cost(
+        folder, *INSIDE, "pureparallel.job", *SNAKEMAKE[-2:], *arguments, "--target-jobs", f"{rule}:{wildcards}"
+    )
 
 
 def parsing(folder: Path) -> Iterator[tuple[str, float, float]]:
