@@ -37,7 +37,7 @@ def test_a_field_runs_through_in_pods(store, cluster, folder):  # noqa: F811
     assert len(lineage["products"]) == len(list(products.rglob("*.prov.json")))
     # what was asked for is what a pod may use; nothing of it is left, neither are sources in the store
     # every job that is not for where Snakemake was started was a pod
-    assert len(cluster.submitted) == len(re.findall(r"^rule \w+:", told, re.M)) >= 8
+    assert len(cluster.submitted) == len(re.findall(r"^rule \w+:", told, re.M)) >= 5
     containers = [job["spec"]["template"]["spec"]["containers"][0] for job in cluster.submitted]
     assert all(one["resources"]["limits"]["memory"] == one["resources"]["requests"]["memory"] for one in containers)
     assert not cluster.secrets and not cluster.jobs
