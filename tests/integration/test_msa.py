@@ -11,6 +11,23 @@ from astropy.table import Table
 
 NAME = "jw01345062001_03101_0000{}_nrs2_phot.138.1345_933.fits"
 
+WATCHED = """
+import os, sys
+
+os.environ["TMPDIR"] = os.getcwd()
+allowed = tuple(map(os.path.realpath, (".", "/dev", os.path.expanduser("~"))))
+
+def watch(event, args):
+    if event == "open" and isinstance(args[0], str) and args[2] & (os.O_WRONLY | os.O_RDWR):
+        if not os.path.realpath(args[0]).startswith(allowed):
+            print("wrote", args[0])
+
+sys.addaudithook(watch)
+from pureparallel.cli import main
+main()
+"""
+"""The command `pureparallel`, which says what it writes outside of the working folder and the user's own."""
+
 
 @pytest.fixture(scope="session")
 def slitlets(demo):
@@ -118,11 +135,12 @@ def test_gratings_are_fitted_through_msaexp_at_their_own_resolution(tmp_path, ro
     """Two simulated gratings of one source, through msaexp's resolution curves: z and flux come back."""
     script = root / "tests" / "integration" / "simulate_gratings.py"
     run_in("msaexp", "python", script, cwd=tmp_path)
-    run_in(
-        "msaexp", "pureparallel", "msa_redshift", "--field", "a-field", "--spectra", "spectra.fits",
+    done = run_in(
+        "msaexp", "python", "-c", WATCHED, "msa_redshift", "--field", "a-field", "--spectra", "spectra.fits",
         "--line-list", root / "resources/lines.ecsv", "--redshifts", "redshifts.fits", "--figures", "figures",
         "--metrics", "fit.json", "--z-range", "3.7", "4.3", cwd=tmp_path,
     )  # fmt: skip
+    assert "wrote" not in done.stdout  # a file that all users of a node would share
     both, one, none = Table.read(tmp_path / "redshifts.fits", hdu="REDSHIFTS")
     assert both["gratings"] == "G235M+G395M"
     assert both["flag"] == 3

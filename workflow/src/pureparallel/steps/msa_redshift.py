@@ -165,7 +165,10 @@ def fit(
 
 def sampler(hdus: "HDUList", systematic_error: float) -> Any:
     """msaexp's view of one spectrum: valid pixels, resolution and line profiles."""
+    from grizli import utils
     from msaexp.spectrum import SpectrumSampler
+
+    utils.LOGFILE = None  # else a file in /tmp that all users of a node would share
 
     class Sampler(SpectrumSampler):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
