@@ -18,13 +18,18 @@ def at(mixtures, wavelength):
 
 
 def test_forbidden_lines_come_with_hydrogen(mixtures):
-    """No sum of templates has [OIII] or [OII] without Hβ, or [NII] without Hα."""
-    ratios = {name: mixtures.ratios[at(mixtures, w)] for name, w in
-              {"OIII": 5008.24, "OII": 3729.875, "Hb": 4862.683, "Ha": 6564.61, "NII": 6585.27}.items()}  # fmt: skip
+    """No sum of templates has [OIII], [OII], CIII] or MgII without Hβ, or [NII] without Hα."""
+    wavelengths = {
+        "CIII": 1906.683, "MgII": 2796.352, "OII": 3729.875, "Hb": 4862.683, "OIII": 5008.24, "Ha": 6564.61,
+        "NII": 6585.27,
+    }  # fmt: skip
+    ratios = {name: mixtures.ratios[at(mixtures, one)] for name, one in wavelengths.items()}
     with_gas = ratios["Hb"] > 0
     assert with_gas.sum() == len(templates.MIXTURES) + len(templates.REDDENED)
     assert np.all(ratios["OIII"] <= 17 * ratios["Hb"])
     assert np.all(ratios["OII"] <= 6 * ratios["Hb"])
+    assert np.all(ratios["CIII"] <= 3 * ratios["Hb"])
+    assert np.all(ratios["MgII"] <= 3 * ratios["Hb"])
     assert np.all(ratios["NII"] <= 1.0 * ratios["Ha"])
     assert np.all(ratios["Ha"][with_gas] >= 2.8 * ratios["Hb"][with_gas])
 

@@ -42,24 +42,22 @@ MIXTURES: dict[str, dict[str, float]] = {
         "MgII": 3.0, "NeV-3427": 0.8, "OII": 3.0, "NeIII": 1.3, "HeII-4687": 0.3, "OIII": 16.0, "NII": 3.5, "SII": 2.0,
         "OI": 0.6, "SIII": 1.2, "HeI-10833": 2.0,
     },
+    "far-ultraviolet": {
+        "CIV": 1.2, "HeII-1640": 0.9, "OIII-1666": 1.2, "CIII-1908": 3.0, "OII": 0.6, "NeIII": 0.75, "OIII": 10.0,
+    },
     "near-infrared": {"SII": 0.8, "NII": 0.8, "SIII": 2.6, "HeI-10833": 2.6, "FeII-12570": 0.25, "FeII-16440": 0.25},
 }  # fmt: skip
 """Flux of whole families over Hβ before dust, in addition to `CASE_B`. Chosen to enclose what surveys find: nebulae and
 star-forming galaxies from low to high abundance (Kewley et al. 2019, ARA&A 57, 511; Bian, Kewley & Dopita 2018, ApJ
-859, 175), active nuclei, the spread of [SIII] and HeI 10833 (Brinchmann 2023, MNRAS 525, 2087), and [FeII] over Paβ
-up to that of Seyfert galaxies (Larkin et al. 1998, ApJS 114, 59)."""
+859, 175), active nuclei, the far ultraviolet of young metal-poor galaxies (Stark et al. 2014, MNRAS 445, 3200), the
+spread of [SIII] and HeI 10833 (Brinchmann 2023, MNRAS 525, 2087), and [FeII] over Paβ up to that of Seyfert galaxies
+(Larkin et al. 1998, ApJS 114, 59)."""
 
 REDDENED = ("metal-rich", "typical", "low-ionisation", "active nucleus")
 """Mixtures that are also there behind dust of `DUST`."""
 
 DUST = 0.8
 """E(B-V) of reddened lines: sums with the unreddened ones reach what lies between."""
-
-ALONE = {
-    "far-ultraviolet": {"CIV": 0.4, "HeII-1640": 0.3, "OIII-1666": 0.4, "CIII-1908": 1.0, "MgII": 0.3},
-    "Lya": {"Lya": 1.0},
-}
-"""Mixtures without hydrogen, in arbitrary units: where they are seen, Hβ is not."""
 
 STELLAR_DUST = {"hot": (0.0, 0.35, 0.9), "a": (0.0, 0.4), "g": (0.0, 0.6), "cool": (0.0, 1.0), "m": (0.0,)}
 """E(B-V) at which each type of star is a continuum template."""
@@ -151,7 +149,7 @@ def mixtures(families: Sequence[Family]) -> Mixtures:
 
     columns = {name: column(CASE_B | extra, 0.0) for name, extra in MIXTURES.items()}
     columns |= {f"{name}, reddened": column(CASE_B | MIXTURES[name], DUST) for name in REDDENED}
-    columns |= {name: column(fluxes, 0.0) for name, fluxes in ALONE.items()}
+    columns["Lya"] = column({"Lya": 1.0}, 0.0)  # scattered as it is, it tells nothing of other lines
     ratios = np.stack(list(columns.values()), axis=1)
     used = ratios.max(axis=1) > 0
     return Mixtures(tuple(columns), wavelengths[used], ratios[used])
