@@ -1,6 +1,9 @@
 """What is put right of Snakemake's plugin for SLURM, and of Snakemake in its jobs."""
 
+import asyncio
+import contextlib
 import importlib
+import logging
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -16,6 +19,8 @@ def plugin(monkeypatch):
     report = importlib.import_module("snakemake_executor_plugin_slurm.efficiency_report")
     for owner, name in (
         (found, "get_min_job_age"),
+        (found, "query_job_status"),
+        (found.Executor, "check_active_jobs"),
         (found.Executor, "additional_general_args"),
         (found.Executor, "get_job_args"),
         (found.Executor, "format_job_exec"),
@@ -54,6 +59,68 @@ def test_the_queue_is_looked_at_again_after_three_times_the_first_pause_at_most(
     slurm.mend_plugin()
     executor.next_seconds_between_status_checks = asked
     assert executor.next_seconds_between_status_checks == expected
+
+
+@pytest.fixture
+def look(plugin, executor, monkeypatch):
+    """Look at a queue that answers as told; the jobs that are waited for after it, and those that failed."""
+    answers, failed = [], []
+    monkeypatch.setattr(plugin, "is_query_tool_available", lambda _: False)
+    monkeypatch.setattr(plugin, "get_min_job_age", lambda: 300)
+
+    async def answer(*_):
+        return (answers[-1], 0.1) if answers[-1] is not None else (None, None)
+
+    monkeypatch.setattr(plugin, "query_job_status", answer)
+    slurm.mend_plugin()
+    slurm.mend_plugin()
+    executor.logger, executor.run_uuid = logging.getLogger("slurm"), "run"
+    executor.status_rate_limiter = contextlib.AsyncExitStack()
+    executor.next_seconds_between_status_checks = 10
+    executor.workflow.executor_settings.status_attempts = 2
+    executor.workflow.executor_settings.status_command = "squeue"
+    for name in ("failures", "calls", "total_seconds", "min_seconds", "max_seconds"):
+        setattr(executor, f"_status_query_{name}", 0)
+    executor._status_query_cycle_rows = []
+    executor.report_job_error = lambda job, msg, **_: failed.append((job.external_jobid, msg))
+
+    def look(jobs, states):
+        answers.append(states)
+
+        async def left():
+            return [job async for job in executor.check_active_jobs(jobs)]
+
+        return asyncio.run(left()), failed
+
+    return look
+
+
+def submitted(*names):
+    return [SimpleNamespace(external_jobid=name, aux={}) for name in names]
+
+
+def test_a_job_that_slurm_has_forgotten_is_given_up(look):
+    running, forgotten = jobs = submitted("7", "8")
+    for _ in range(slurm.UNSEEN - 1):
+        assert look(jobs, {"7": "RUNNING"}) == (jobs, [])
+    left, failed = look(jobs, {"7": "RUNNING"})
+    assert left == [running]
+    assert failed == [(forgotten.external_jobid, "SLURM does not know job 8 any more: it is taken for lost.")]
+
+
+def test_a_job_that_is_shown_again_is_not_given_up(look):
+    jobs = submitted("7", "8_3")
+    for _ in range(slurm.UNSEEN - 1):
+        look(jobs, {})
+    look(jobs, {"7": "PENDING", "8_[1-5]": "PENDING"})
+    for _ in range(slurm.UNSEEN - 1):
+        assert look(jobs, {}) == (jobs, [])
+
+
+def test_no_job_is_lost_sight_of_while_slurm_does_not_answer(look):
+    jobs = submitted("7", "8")
+    for _ in range(2 * slurm.UNSEEN):
+        assert look(jobs, None) == (jobs, [])
 
 
 def test_a_job_starts_snakemake_once_with_the_cores_it_was_given(plugin, executor, monkeypatch):

@@ -207,6 +207,11 @@ class Cluster:
         self._start("slurmctld", ["slurmctld", "-D", "-f", str(self.folder / "slurm.conf")])
         wait(lambda: "UP" in self.ask("scontrol", "ping", check=False), "slurmctld")
 
+    def forget(self) -> None:
+        """Lose all that a controller, which is dead, had saved of its jobs."""
+        shutil.rmtree(self.folder / "state")
+        (self.folder / "state").mkdir()
+
     def start_node(self, name: str) -> None:
         """Boot a node. Its first process is a shell that collects the dead.
 

@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ PATIENCE = 120.0
 
 LONGEST = 3
 """Between two looks at the queue at most, as a multiple of the setting for the time between the first ones."""
+
+UNSEEN = 10
+"""Looks at the queue in a row that do not show a job, after which it is taken for lost."""
 
 
 def runs(folder: Path) -> set[str]:
@@ -94,6 +97,7 @@ def mend_plugin() -> None:
     with contextlib.suppress(ImportError):
         plugin: Any = importlib.import_module("snakemake_executor_plugin_slurm")
         _keep_to_squeue(plugin)
+        _give_up_lost_jobs(plugin)
         _start_once(plugin)
 
 
@@ -112,6 +116,47 @@ def _keep_to_squeue(plugin: Any) -> None:
         pause.fset(executor, min(seconds, LONGEST * first))
 
     plugin.Executor.next_seconds_between_status_checks = property(pause.fget, wait)
+
+
+def _give_up_lost_jobs(plugin: Any) -> None:
+    """Let a job fail, so that it is repeated, that SLURM does not know any more; keep all where it does not answer.
+
+    A controller that was killed may have forgotten a job, and one that ended while nobody looked is soon not shown any
+    more: the plugin would wait for both for ever. And it would drop all jobs after too many questions without answer.
+    """
+    executor: Any = plugin.Executor
+    check, ask = executor.check_active_jobs, plugin.query_job_status
+    if hasattr(check, "__wrapped__"):
+        return
+    answers: list[dict[str, str] | None] = []
+
+    @wraps(ask)
+    async def query_job_status(*arguments: Any) -> Any:
+        answer = await ask(*arguments)
+        answers.append(answer[0])
+        return answer
+
+    @wraps(check)
+    async def check_active_jobs(self: Any, active_jobs: list[Any]) -> AsyncIterator[Any]:
+        answers.clear()
+        left = [job async for job in check(self, active_jobs)]
+        answer = answers[-1] if answers else None
+        if answer is None:
+            for job in active_jobs:
+                yield job
+            return
+        shown = {name.partition("_")[0] for name in answer}  # of an array, what its jobs have in common
+        for job in left:
+            known = job.external_jobid.partition("_")[0] in shown
+            job.aux["unseen"] = 0 if known else job.aux.get("unseen", 0) + 1
+            if job.aux["unseen"] < UNSEEN:
+                yield job
+                continue
+            log = job.aux.get("slurm_logfile")
+            message = f"SLURM does not know job {job.external_jobid} any more: it is taken for lost."
+            self.report_job_error(job, msg=message, aux_logs=[str(log)] if log else [])
+
+    executor.check_active_jobs, plugin.query_job_status = check_active_jobs, query_job_status
 
 
 def _start_once(plugin: Any) -> None:
