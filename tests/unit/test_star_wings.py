@@ -41,6 +41,23 @@ def test_light_of_a_star_is_told_by_its_wings():
     assert np.isnan(star_wings.measure(image(), (-400.0, 80.0), SCALE, light))
 
 
+def test_stars_are_found_by_their_holes_in_a_field_on_its_pointing():
+    """Three stars of five saturate; a hole elsewhere, single pixels, and what lies beyond the edge say nothing."""
+    dice = np.random.default_rng(1)
+    stars, off = dice.uniform(60, 540, (5, 2)), np.array([12.0, -21.0])
+    stars[4] = -30, 100  # beside the mosaic
+    y, x = np.mgrid[:600, :600]
+    picture = dice.normal(size=(600, 600)).astype(np.float32)
+    for (a, b), radius in [*zip(stars[:3] + off, (6, 9, 14), strict=True), (stars[3] - 30, 7)]:
+        picture[np.hypot(x - a, y - b) < radius] = np.nan
+    picture[dice.random(picture.shape) < 0.001] = np.nan
+    picture[:, :20] = np.nan
+    assert star_wings.displacement([picture, picture], stars, SCALE) == pytest.approx(off, abs=0.3)
+    assert star_wings.displacement([picture], stars[:1], SCALE) == pytest.approx(off, abs=0.3)
+    assert star_wings.displacement([picture], stars[4:], SCALE).tolist() == [0, 0]
+    assert star_wings.displacement([np.ones_like(picture)], stars, SCALE).tolist() == [0, 0]
+
+
 def test_sources_lose_the_glare_and_nothing_else():
     offset = np.arange(41) / SAMPLES - 10
     own = 0.02 * np.exp(-(offset**2 + offset[:, None] ** 2) / 18)

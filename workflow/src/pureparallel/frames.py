@@ -25,6 +25,9 @@ SUFFIX = "_bkgsub.fits"
 BYTES = 13
 """Of a pixel that `Pixels` holds."""
 
+CATALOGUES = ("gaia", "catalogue")
+"""What align ties parts of a field to, and calls them by."""
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -132,6 +135,11 @@ def common_part(solution: Mapping[str, Aligned], among: Iterable[str]) -> str:
     """The part of the field that most of some exposures belong to; the first by name among equals."""
     count = Counter(solution[name].part for name in among if name in solution)
     return max(sorted(count), key=count.__getitem__, default="")
+
+
+def frame_of(part: str) -> str:
+    """What positions in a part of the field refer to: gaia, catalogue (the user's own), or the telescope's pointing."""
+    return part if part in CATALOGUES else "pointing"
 
 
 def read_common_part(path: Path) -> str:

@@ -105,7 +105,23 @@ def read_sources(
     ra, dec = _positions(table, catalogue)
     star_ra, star_dec, star_flux = _stars(gaia, epoch, float(ra.mean()), float(dec.mean()))
     images = {filter: one[0] for filter, one in found.items()}
+    if any(_is_on_its_pointing(path) for path in mosaics):
+        star_ra, star_dec = _moved(star_ra, star_dec, [one for one, _ in read.values()])
     return Sources(ids, ra, dec, flux, sigma, images, star_ra, star_dec, star_flux)
+
+
+def _is_on_its_pointing(mosaic: Path) -> bool:
+    from astropy.io import fits
+
+    return bool(fits.getheader(mosaic).get("FRAME") == "pointing")
+
+
+def _moved(ra: Array, dec: Array, mosaics: Sequence[Mosaic]) -> tuple[Array, Array]:
+    """Positions of stars as mosaics have them that no catalogue holds in its place."""
+    grid = mosaics[0].grid
+    x, y = grid.to_pixel(ra, dec)
+    dx, dy = star_wings.displacement([one.image for one in mosaics], np.stack([x, y], axis=1), grid.scale)
+    return grid.to_sky(x + dx, y + dy)
 
 
 def read_table(path: Path) -> "Table":

@@ -1,10 +1,11 @@
 """Stars whose middles a mosaic does not show: how bright they are by their wings, and what they look like."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from .dispersed import SAMPLES, Stamp
 from .grid import ARCSEC
@@ -31,6 +32,45 @@ LARGEST = 0.5
 
 GLARE = 6.0
 """Arcsec from a star to which its light is taken off sources."""
+
+
+FARTHEST, ALIKE = 2.0, 0.15
+"""Arcsec that a field may be off its pointing; and that stars may differ in what they are off."""
+
+
+def displacement(images: Iterable[Image], stars: Array, scale: float) -> Array:
+    """What moves catalogued stars onto the holes that they leave in a field's mosaics, where they saturate.
+
+    Parameters
+    ----------
+    images : iterable of ndarray, shape (ny, nx)
+        On one grid, NaN where nothing is known.
+    stars : ndarray, shape (n, 2)
+        Pixels x and y.
+    scale : float
+        Arcsec per pixel.
+
+    Returns
+    -------
+    ndarray, shape (2,)
+        Pixels, by most pairs of a star and a hole that agree; 0 without any.
+    """
+    found = np.concatenate([np.zeros((0, 2)), *(_holes(image, INNER / scale) for image in images)])
+    offset = (found[:, None] - stars).reshape(-1, 2)
+    offset = offset[np.hypot(*offset.T) * scale < FARTHEST]
+    if not len(offset):
+        return np.zeros(2)
+    agree = np.hypot(*(offset[:, None] - offset).T) * scale < ALIKE
+    return np.asarray(offset[agree[np.argmax(agree.sum(axis=1))]].mean(axis=0))
+
+
+def _holes(image: Image, radius: float) -> Array:
+    """Middles x, y of holes at least as large as a circle, that the image surrounds."""
+    labels, count = ndimage.label(~np.isfinite(image))
+    size = np.bincount(labels.ravel(), minlength=count + 1)
+    open_ones = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    index = np.setdiff1d(np.flatnonzero(size > np.pi * radius**2), [0, *open_ones])
+    return np.array(ndimage.center_of_mass(labels > 0, labels, index)).reshape(-1, 2)[:, ::-1]
 
 
 def profile(light: Light) -> Array:

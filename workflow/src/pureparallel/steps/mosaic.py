@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .. import UserError, calibration, io, log
 from ..core import drizzling, grid, outliers
 from ..core.grid import Grid
-from ..frames import Frame, Pixels, footprints, loader, look, read_common_part, read_solution, survey
+from ..frames import Frame, Pixels, footprints, frame_of, loader, look, read_common_part, read_solution, survey
 from ..provenance import Lineage
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ def mosaic(
     aligned = read_solution(solution)
     known, reasons = survey(images, filter)
     plane = field_grid(footprints(aligned), pixel_scale, centre, size, field)
-    frames, failed = look(known, aligned, read_common_part(solution))
+    part = read_common_part(solution)
+    frames, failed = look(known, aligned, part)
     for name, reason in (reasons | failed).items():
         logger.warning("%s is not in the mosaic: %s", name, reason)
     load = loader(memory / 2)
@@ -128,7 +129,8 @@ def mosaic(
             rows.append({"exposure": frame.name, "seconds": frame.seconds, **row})
             log.progress(logger, i, len(frames), f"{frame.name}: {100 * row.get('outliers', 0):.2f} % outliers")
     lineage = Lineage.of("mosaic", [*(frame.path for frame in frames), solution], field=field, filter=filter, **options)
-    numbers = write(image, figure, sums, plane, frames, (field, filter), options, lineage)
+    of = {"FIELD": field, "FILTER": filter, "FRAME": (frame_of(part), "that positions refer to")}
+    numbers = write(image, figure, sums, plane, frames, of, options, lineage)
     numbers |= {"exposures": rows, "not_used": reasons | failed, "peak_mb": peak()}
     io.write_json(metrics, {"field": field, "filter": filter, **numbers})
     logger.info(
@@ -235,7 +237,7 @@ def add(
 
 
 def write(
-    path: Path, figure: Path, sums: drizzling.Sums, plane: Grid, frames: Sequence[Frame], of: tuple[str, str],
+    path: Path, figure: Path, sums: drizzling.Sums, plane: Grid, frames: Sequence[Frame], of: Mapping[str, Any],
     options: Mapping[str, Any], lineage: Lineage,
 ) -> dict[str, Any]:  # fmt: skip
     """Write the mosaic and its figure, and give its numbers."""
@@ -259,7 +261,8 @@ def write(
         hdu.header["BUNIT"] = unit
         hdus.append(hdu)
     io.write_fits(path, hdus, lineage)
-    io.write_figure(figure, mosaic_figure(data, weight, plane, f"{of[0]} {of[1]}: {len(frames)} exposures"))
+    title = f"{of['FIELD']} {of['FILTER']}: {len(frames)} exposures"
+    io.write_figure(figure, mosaic_figure(data, weight, plane, title))
     covered = seconds > 0
     return {
         "pixels": list(plane.shape), "area_arcmin2": float(covered.sum() * (plane.scale / 60) ** 2),
@@ -269,13 +272,13 @@ def write(
 
 
 def keywords(
-    plane: Grid, frames: Sequence[Frame], of: tuple[str, str], options: Mapping[str, Any], factor: float
+    plane: Grid, frames: Sequence[Frame], of: Mapping[str, Any], options: Mapping[str, Any], factor: float
 ) -> "Header":
     """The primary header."""
     from astropy.io.fits import Header
 
     header = Header()
-    header["FIELD"], header["FILTER"] = of
+    header.update(of)
     header["NEXPOSUR"] = (len(frames), "exposures in the mosaic")
     header["PIXAR_SR"] = (plane.pixel_area, "[sr] SCI times this is MJy per pixel")
     header["PIXAR_A2"] = (plane.scale**2, "[arcsec2]")
