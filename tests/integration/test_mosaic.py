@@ -130,6 +130,7 @@ def test_exposures_that_do_not_lie_on_each_other_are_not_mixed(scene):
     found = metrics(folder, "parts")
     assert len(found["exposures"]) == EXPOSURES - 1
     assert "of part away" in found["not_used"][names[1]]
+    assert fits.getheader(folder / "parts_mosaic.fits")["FRAME"] == "gaia"
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from astropy.io import fits
+from astropy.table import Table
 from pureparallel import scenes
 from pureparallel.core import psf_model, star_wings
 from pureparallel.core.dispersed import SAMPLES, Mosaic, Stamp
@@ -81,3 +83,23 @@ def test_flux_is_that_of_the_star_on_the_mosaic():
     mosaic = Mosaic(hollow, np.zeros(grid.shape, int), grid)
     assert scenes.by_wings(mosaic, "F150W", 10.0, 0.0) == pytest.approx(FLUX, rel=0.03)
     assert np.isnan(scenes.by_wings(mosaic, "F150W", 10.1, 0.0))
+
+
+@pytest.mark.parametrize(("frame", "moved"), [("pointing", (10.0, 5.0)), ("gaia", (0.0, 0.0))])
+def test_stars_move_with_a_field_that_is_on_its_pointing(tmp_path, frame, moved):
+    """A star 0.45" beside the hole that it leaves, in a field on its pointing, and in one that is not."""
+    grid = Grid(10.0, 0.0, SCALE, (161, 161), (80.0, 80.0))
+    ra, dec = (float(v[0]) for v in grid.to_sky(np.array([70.0]), np.array([75.0])))
+    sci, ones = fits.ImageHDU(image(), name="SCI"), np.ones((161, 161), np.float32)
+    sci.header.update(grid.keywords())
+    hdus = fits.HDUList([fits.PrimaryHDU(), sci, fits.ImageHDU(ones, name="ERR")])
+    hdus[0].header.update({"FILTER": "F150W", "PIXFRAC": 1.0, "KERNEL": "square", "FRAME": frame})
+    hdus.writeto(tmp_path / "mosaic.fits", checksum=True)
+    segments = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(ones.astype(np.int32), name="SCI")])
+    segments.writeto(tmp_path / "segm.fits", checksum=True)
+    Table({"label": [1], "ra": [10.0], "dec": [0.0]}).write(tmp_path / "cat.ecsv")
+    Table({"ra": [ra], "dec": [dec], "phot_g_mean_mag": [18.0]}).write(tmp_path / "gaia.ecsv")
+    files = (tmp_path / name for name in ("cat.ecsv", "segm.fits"))
+    found = scenes.read_sources(*files, [tmp_path / "mosaic.fits"], [tmp_path / "gaia.ecsv"], 2016.0)
+    x, y = grid.to_pixel(found.star_ra, found.star_dec)
+    assert (x[0] - 70, y[0] - 75) == pytest.approx(moved, abs=0.05)
