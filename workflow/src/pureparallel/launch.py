@@ -10,8 +10,6 @@ All arguments are Snakemake's.
 import argparse
 import contextlib
 import fcntl
-import functools
-import gc
 import os
 import re
 import shlex
@@ -21,9 +19,9 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from . import ROOT, UserError, arrivals, progress, slurm, storage
+from . import ROOT, UserError, arrivals, planning, progress, slurm, storage
 
 LOCK = Path(".snakemake") / "pureparallel.lock"
 
@@ -106,14 +104,10 @@ BARE = "import sys; from pureparallel.launch import snakemake; snakemake(sys.arg
 
 def snakemake(arguments: list[str]) -> None:
     """Run Snakemake as we need it, in this process; never returns."""
-    from snakemake import iocontainers
     from snakemake.cli import main
 
     slurm.mend_plugin()
-    gc.set_threshold(100_000, 50, 50)  # a plan is millions of objects that stay: to look for waste took a seventh of it
-    # two objects that only raise errors go with every list of names; one of each kind saves a twentieth of all memory
-    guard: Any = iocontainers.AttributeGuard
-    guard.__new__ = functools.cache(lambda kind, _: object.__new__(kind))
+    planning.hasten()
     # Snakemake 9.27 forgets to await the sizes of inputs that it asks for while it builds the graph.
     warnings.filterwarnings("ignore", message="coroutine .*InputFiles", category=RuntimeWarning)
     sys.argv[0] = "snakemake"
