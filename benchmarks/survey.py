@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pureparallel import config, projection
+from pureparallel import config, projection, schemas
 
 ROOT = Path(__file__).parents[1]
 INSIDE = [str(ROOT / "pixiw"), "run", "--as-is", "-e", "default", "python", "-m"]
@@ -215,7 +215,7 @@ def planned(folder: Path, name: str, *arguments: str) -> list[str]:
 
 def jobs(folder: Path) -> int:
     """How many jobs the survey has."""
-    fields = config.load(config.read_yaml(folder / "config" / "config.yaml"), folder / "config" / "fields")
+    fields = config.load(schemas.read_yaml(folder / "config" / "config.yaml"), folder / "config" / "fields")
     return sum(one.jobs for costs in projection.of_survey(fields).values() for one in costs.values())
 
 

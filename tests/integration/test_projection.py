@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from pureparallel import config, projection
+from pureparallel import config, projection, schemas
 
 SAMPLED = 1.0, 14.0
 """Seconds within which a job must end: Snakemake samples it twice a second, and then misses up to half a minute."""
@@ -22,7 +22,7 @@ def ran(demo):
 
 @pytest.fixture(scope="module")
 def costs(demo):
-    fields = config.load(config.read_yaml(demo / "config" / "config.yaml"), demo / "config" / "fields")
+    fields = config.load(schemas.read_yaml(demo / "config" / "config.yaml"), demo / "config" / "fields")
     every = projection.of_survey(fields)
     return {
         rule: projection.total(costs[rule] for costs in every.values() if rule in costs)

@@ -3,7 +3,7 @@ import re
 
 import pytest
 import yaml
-from pureparallel import UserError, config, names
+from pureparallel import UserError, config, names, schemas
 from pureparallel.simulate import effects, schedule
 
 HEADER = "exposure\tmode\tslitlet\tsource\tlocation\tsha256\n"
@@ -189,15 +189,17 @@ def test_schemas_are_schemas_and_closed(root, name):
 
 
 def test_the_manifests_names_are_those_of_names():
-    columns = config.schema("manifest")["properties"]
+    columns = schemas.schema("manifest")["properties"]
     owned = {"exposure": names.EXPOSURE, "slitlet": names.SLITLET, "source": names.SOURCE}
     assert {key: columns[key]["pattern"] for key in owned} == {key: f"^{value}$" for key, value in owned.items()}
 
 
 def test_every_default_satisfies_its_own_schema():
     for name in ("config", "field"):
-        for key, value in config.defaults(config.schema(name)).items():
-            config.check({"fields": ["x"], key: value} if name == "config" else {key: value}, config.schema(name), name)
+        for key, value in schemas.defaults(schemas.schema(name)).items():
+            schemas.check(
+                {"fields": ["x"], key: value} if name == "config" else {key: value}, schemas.schema(name), name
+            )
 
 
 RAW = "exposure\tmode\tfilter\tgrism\treadpatt\tngroups\tstart\tlocation\n"
@@ -247,7 +249,7 @@ def test_raw_exposures_from_files_need_a_context_and_locations(survey):
 
 
 def test_the_schemas_effects_are_those_of_the_simulator():
-    schema = config.schema("field")["properties"]["simulate_exposure"]["properties"]["effects"]["properties"]
+    schema = schemas.schema("field")["properties"]["simulate_exposure"]["properties"]["effects"]["properties"]
     of_one = set(schedule.OF_ONE.values())
     assert set(schema) == {field.name for field in dataclasses.fields(effects.Effects)} - of_one
     for name, kind in effects.KINDS.items():

@@ -1,5 +1,5 @@
 import pytest
-from pureparallel import config
+from pureparallel import config, schemas
 from pureparallel.acquire import manifest
 
 FOOTPRINT = "POLYGON ICRS 150.000000 2.200000 150.030000 2.200000 150.030000 2.230000 150.000000 2.230000"
@@ -114,4 +114,4 @@ def test_a_manifest_is_read_as_it_was_written_and_written_once(tmp_path):
 
 
 def test_every_column_is_in_the_schema():
-    assert set(manifest.COLUMNS) <= set(config.schema("manifest")["properties"])
+    assert set(manifest.COLUMNS) <= set(schemas.schema("manifest")["properties"])

@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from pureparallel import UserError, config
+from pureparallel import UserError, schemas
 from pureparallel.simulate import schedule
 
 NAMES = ("jw09999001001_02101_00001_nis", "jw09999001001_02101_00002_nis", "jw09999002001_02101_00001_nis")
@@ -21,7 +21,7 @@ def rows():
 
 @pytest.fixture
 def options():
-    return copy.deepcopy(config.defaults(config.schema("field"))) | {"source": "simulate"}
+    return copy.deepcopy(schemas.defaults(schemas.schema("field"))) | {"source": "simulate"}
 
 
 def test_the_exposure_before_is_the_latest_earlier_one(rows, options):

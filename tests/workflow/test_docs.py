@@ -4,7 +4,7 @@ import re
 import tomllib
 
 import pytest
-from pureparallel import config, docs
+from pureparallel import docs, schemas
 
 
 def test_the_table_of_options_is_as_the_schemas_say():
@@ -13,7 +13,7 @@ def test_the_table_of_options_is_as_the_schemas_say():
 
 def test_every_option_is_in_the_table():
     for name in ("config", "field"):
-        for key in config.keys(config.schema(name)):
+        for key in schemas.keys(schemas.schema(name)):
             assert f"`{key}`" in docs.PAGE.read_text(encoding="utf-8"), key
 
 

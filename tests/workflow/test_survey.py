@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from pureparallel import config, progress, projection
+from pureparallel import config, progress, projection, schemas
 
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
 
@@ -40,7 +40,7 @@ def counts(done):
 
 
 def projected(folder, fields=None):
-    content = config.read_yaml(folder / "config" / "config.yaml")
+    content = schemas.read_yaml(folder / "config" / "config.yaml")
     known = projection.of_survey(config.load(content, folder / "config" / "fields"))
     found = {}
     for name, costs in known.items():
@@ -50,7 +50,7 @@ def projected(folder, fields=None):
 
 
 def test_the_generated_survey_is_one_that_the_archive_could_give(survey):
-    fields = config.load(config.read_yaml(survey / "config" / "config.yaml"), survey / "config" / "fields")
+    fields = config.load(schemas.read_yaml(survey / "config" / "config.yaml"), survey / "config" / "fields")
     assert len(fields) == 4
     assert sum(len(field.exposures) for field in fields.values()) == 60
     assert all(field.is_placed for field in fields.values())

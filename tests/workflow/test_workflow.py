@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import yaml
-from pureparallel import cli, config
+from pureparallel import cli, schemas
 
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
 
@@ -196,7 +196,7 @@ def test_sizes(root):
 def test_options_are_those_of_their_steps_with_the_same_defaults():
     """A section's options are passed as flags, all of them: their step must know each, and by itself do the same."""
     compared = 0
-    for section, content in config.schema("field")["properties"].items():
+    for section, content in schemas.schema("field")["properties"].items():
         if section not in cli.steps() or section == "simulate_exposure":  # that one gets them within its observation
             continue
         parameters = inspect.signature(cli.step(section)).parameters

@@ -11,7 +11,7 @@ from snakemake.io import flag
 from snakemake.path_modifier import PATH_MODIFIER_FLAG
 from snakemake.settings.types import SharedFSUsage
 
-from pureparallel import UserError, names, products, slurm, storage_mends
+from pureparallel import UserError, names, products, schemas, slurm, storage_mends
 from pureparallel import config as configuration
 from pureparallel.provenance import commit
 from pureparallel.sizes import by_frame, growing

@@ -10,7 +10,7 @@ def fields_folder():
 
 try:
     for file in () if workflow.remote_exec else workflow.configfiles:
-        configuration.read_yaml(Path(file))  # what Snakemake reads without a word, such as a key that stands twice
+        schemas.read_yaml(Path(file))  # what Snakemake reads without a word, such as a key that stands twice
     where = " + ".join(map(str, workflow.configfiles))
     FIELDS = configuration.load(config, fields_folder(), where=where, trusted=workflow.remote_exec)
 except UserError as error:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from . import UserError, config, io
+from . import ROOT, UserError, config, io, schemas
 
 RECORD = Path(".snakemake") / "pureparallel.fields.json"
 """Digests of the fields' configurations at the last run that left nothing to do."""
@@ -31,13 +31,13 @@ def survey(folder: Path, configfiles: list[Path]) -> tuple[dict[str, Any], Path]
     files = configfiles or [next(path for path in _usual(folder) if path.is_file())]
     content: dict[str, Any] = {}
     for path in files:
-        content = config.merge(content, config.read_yaml(path))
+        content = schemas.merge(content, schemas.read_yaml(path))
     folders = [path.parent / "fields" for path in [*reversed(configfiles), *_usual(folder)]]
     return content, next(path for path in folders if path.is_dir())
 
 
 def _usual(folder: Path) -> list[Path]:
-    return [folder / "config" / "config.yaml", config.ROOT / "config" / "config.yaml"]
+    return [folder / "config" / "config.yaml", ROOT / "config" / "config.yaml"]
 
 
 def digests(content: dict[str, Any], fields: Path) -> dict[str, str]:

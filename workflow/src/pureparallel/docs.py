@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from . import ROOT, config
+from . import ROOT, schemas
 
 PAGE = ROOT / "config" / "README.md"
 START, END = "<!-- options: written by `pixi run docs` -->", "<!-- end of options -->"
@@ -50,7 +50,7 @@ def rows(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 def tables() -> str:
     """All tables."""
-    survey, field = config.schema("config"), config.schema("field")
+    survey, field = schemas.schema("config"), schemas.schema("field")
     shared = {"properties": {key: rule for key, rule in field["properties"].items() if key in survey["properties"]}}
     parts = []
     for title, schema in (
@@ -60,7 +60,7 @@ def tables() -> str:
     ):
         head = ["| option | default | values | meaning |", "|---|---|---|---|"]
         parts.append("\n".join([f"### {title}", "", *head, *rows(schema)]))
-    manifest = config.schema("manifest")
+    manifest = schemas.schema("manifest")
     columns = [
         f"| `{key}` | {'yes' if key in manifest['required'] else ''} | {_text(rule)} |"
         for key, rule in manifest["properties"].items()

@@ -5,17 +5,17 @@ import shlex
 import sys
 from pathlib import Path
 
-from .. import ROOT, UserError, cli, config, log, names
+from .. import ROOT, UserError, cli, log, names, schemas
 
 
 def main(arguments: list[str]) -> int:
     """Run the step discover; returns its status."""
     here = Path("config/config.yaml")
     path = here if here.is_file() else ROOT / "config" / "config.yaml"
-    rules = config.schema("config")["properties"].get("discover", {"type": "object", "properties": {}})
+    rules = schemas.schema("config")["properties"].get("discover", {"type": "object", "properties": {}})
     try:
-        given = config.coerce(config.read_yaml(path).get("discover"), rules) or {}
-        config.check(given, rules, f"{path}: discover")
+        given = schemas.coerce(schemas.read_yaml(path).get("discover"), rules) or {}
+        schemas.check(given, rules, f"{path}: discover")
     except UserError as error:
         log.configure()
         log.of("discover").error("%s", error)

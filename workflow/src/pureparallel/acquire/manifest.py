@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .. import config, io, names
+from .. import config, io, names, schemas
 from .footprints import number
 
 COLUMNS = (
@@ -169,7 +169,7 @@ def update(old: Sequence[Row], now: Iterable[Row], gone: Iterable[str]) -> tuple
 def text(rows: Sequence[Row]) -> str:
     """A manifest's file: columns that nobody filled are left out, but for those that every manifest has."""
     always = (*COLUMNS[:10], "program", "visit", "kind", "footprint", "uri")
-    every = (*COLUMNS, *(key for key in config.schema("manifest")["properties"] if key not in COLUMNS))
+    every = (*COLUMNS, *(key for key in schemas.schema("manifest")["properties"] if key not in COLUMNS))
     columns = [key for key in every if key in always or any(row.get(key) for row in rows)]
     buffer = text_io.StringIO()
     writer = csv.DictWriter(buffer, columns, "", "ignore", delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE)
