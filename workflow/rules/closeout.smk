@@ -18,6 +18,9 @@ rule lineage:
         "<logs>/lineage/{field}.log",
     benchmark:
         "<benchmarks>/lineage/{field}.jsonl"
+    resources:
+        mem_mb=growing(350),
+        runtime=growing(10),
     params:
         options=of_field("options_json"),
         products=subpath(output.overview, parent=True),

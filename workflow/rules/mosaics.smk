@@ -72,7 +72,7 @@ rule colour_image:
     benchmark:
         "<benchmarks>/colour_image/{field}.jsonl"
     resources:
-        mem_mb=growing(2000),
+        mem_mb=growing(700, per_mb=1.6, of="mosaics"),
         runtime=growing(10),
     params:
         env=env_digest("jwst"),

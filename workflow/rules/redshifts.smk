@@ -102,7 +102,7 @@ rule merge_redshifts:
     benchmark:
         "<benchmarks>/merge_redshifts/{field}.jsonl"
     resources:
-        mem_mb=growing(400, per_mb=3),
+        mem_mb=growing(400, per_mb=1.2),
         runtime=growing(5, per_mb=0.1),
     params:
         options=flags("merge_redshifts"),
@@ -133,7 +133,7 @@ rule redshift_summary:
     benchmark:
         "<benchmarks>/redshift_summary/{field}.jsonl"
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(500),
         runtime=growing(5),
     params:
         env=env_digest("jwst"),

@@ -22,7 +22,7 @@ rule pointing:
     benchmark:
         "<benchmarks>/pointing/{field}.jsonl"
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(450),
         runtime=growing(10),
     params:
         options=flags("pointing"),
@@ -55,7 +55,7 @@ rule select_exposures:
     benchmark:
         "<benchmarks>/select_exposures/{field}.jsonl"
     resources:
-        mem_mb=growing(1000),
+        mem_mb=growing(450),
         runtime=growing(10),
     params:
         options=flags("select_exposures"),

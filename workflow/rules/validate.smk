@@ -20,7 +20,7 @@ rule validate_rates:
     benchmark:
         "<benchmarks>/validate_rates/{field}.jsonl"
     resources:
-        mem_mb=growing(2000),
+        mem_mb=growing(480, per_mb=11.6, of="rates", by=max),
         runtime=growing(10),
     params:
         env=env_digest("jwst"),
@@ -52,7 +52,7 @@ rule validate_catalogue:
     benchmark:
         "<benchmarks>/validate_catalogue/{field}.jsonl"
     resources:
-        mem_mb=growing(2000),
+        mem_mb=growing(580, per_mb=2.7, of="mosaics", by=max),
         runtime=growing(10),
     params:
         env=env_digest("jwst"),
@@ -85,7 +85,7 @@ rule validate_redshifts:
     benchmark:
         "<benchmarks>/validate_redshifts/{field}.jsonl"
     resources:
-        mem_mb=growing(2000),
+        mem_mb=growing(510, per_mb=3.5, of="spectra"),
         runtime=growing(10),
     params:
         options=flags("validate_redshifts"),
