@@ -43,7 +43,8 @@ MIXTURES: dict[str, dict[str, float]] = {
         "OI": 0.6, "SIII": 1.2, "HeI-10833": 2.0,
     },
     "far-ultraviolet": {
-        "CIV": 1.2, "HeII-1640": 0.9, "OIII-1666": 1.2, "CIII-1908": 3.0, "OII": 0.6, "NeIII": 0.75, "OIII": 10.0,
+        "CIV": 1.2, "HeII-1640": 0.9, "OIII-1666": 1.2, "CIII-1908": 3.0, "OII": 0.6, "NeIII": 0.75, "OIII-4364": 0.12,
+        "OIII": 10.0, "NII": 0.03, "SII": 0.12, "SIII": 0.4, "HeI-10833": 0.8, "ArIII": 0.06,
     },
     "near-infrared": {"SII": 0.8, "NII": 0.8, "SIII": 2.6, "HeI-10833": 2.6, "FeII-12570": 0.25, "FeII-16440": 0.25},
 }  # fmt: skip
