@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from pureparallel import redshift_rows
-from pureparallel.core import lines
+from pureparallel.core import lines, plot_redshift_summary
 from pureparallel.core.redshift import log_grid
 from pureparallel.steps.redshift_summary import detected
 
@@ -48,3 +48,14 @@ def test_any_table_has_its_figure(root, run_in, families, tmp_path, redshifts):
     )  # fmt: skip
     assert (tmp_path / "figure.png").read_bytes()[:4] == b"\x89PNG"
     assert "Warning" not in done.stderr
+
+
+@pytest.mark.parametrize("flags", [[3, 1, 1], [1, 1, 1], [3, 2, 1]])
+def test_panels_have_their_room_whatever_flags_there_are(flags):
+    grid, z = np.linspace(0.1, 5, 200), np.array([1.0, 2.0, 3.0])
+    pdf = np.exp(-0.5 * ((grid - z[:, None]) / 0.1) ** 2)
+    lines_of = np.array([0, 2]), np.array([1.2, 1.4]), np.array([5.0, 9.0])
+    found = plot_redshift_summary.Redshifts(z, z + 22, np.array(flags), pdf / pdf.sum(1)[:, None], grid, *lines_of)
+    figure = plot_redshift_summary.summary_figure(found, "a-field")
+    figure.draw_without_rendering()
+    assert min(axes.get_position().width for axes in figure.axes) > 0.35

@@ -141,5 +141,6 @@ def _probabilities(axes: "Axes", found: Redshifts) -> None:
     )  # fmt: skip
     for flag, colour in ((3, MARK), (2, CONTINUUM)):
         which = np.flatnonzero(found.flag[order] == flag)
-        axes.plot(np.full(len(which), edges[0]), which, "s", ms=4, color=colour, clip_on=False)
+        if len(which):  # markers that are not clipped have a place in the layout, and without any that is a corner
+            axes.plot(np.full(len(which), edges[0]), which, "s", ms=4, color=colour, clip_on=False)
     _ticks(axes, "x", float(edges[0]), float(edges[-1]))
