@@ -8,6 +8,9 @@ from typing import Any
 
 from .names import WILDCARDS
 
+MARK = "\0"
+"""In place of a wildcard."""
+
 
 def hasten() -> None:
     """Do so in this process."""
@@ -32,6 +35,8 @@ class ProductIndex:
     """
 
     def __init__(self, rules: Iterable[Any]) -> None:
+        from snakemake.io import WILDCARD_REGEX
+
         tables: dict[tuple[int, tuple[int, ...]], dict[tuple[str, ...], set[Any]]] = defaultdict(dict)
         self._any: set[Any] = set()
         for rule in rules:
@@ -39,7 +44,7 @@ class ProductIndex:
                 if set(product.get_wildcard_names()) - set(WILDCARDS):
                     self._any.add(rule)  # with a wildcard that is not ours, and may stand for folders
                     continue
-                parts = _with_wildcards_marked(product.file).split("/")
+                parts = WILDCARD_REGEX.sub(MARK, product.file).split("/")
                 places = tuple(i for i, part in enumerate(parts) if MARK not in part)
                 tables[len(parts), places].setdefault(tuple(parts[i] for i in places), set()).add(rule)
         self._tables: dict[int, list[tuple[tuple[int, ...], dict[tuple[str, ...], set[Any]]]]] = defaultdict(list)
@@ -57,12 +62,3 @@ class ProductIndex:
     def match_producers(self, targetfile: str) -> set[Any]:
         """Rules that make a file."""
         return {rule for rule in self.match(targetfile) if rule.is_producer(targetfile)}
-
-
-MARK = "\0"
-
-
-def _with_wildcards_marked(path: str) -> str:
-    from snakemake.io import WILDCARD_REGEX
-
-    return str(WILDCARD_REGEX.sub(MARK, path))
