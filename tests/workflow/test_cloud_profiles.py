@@ -49,7 +49,7 @@ def parsed(root, run_in, tmp_path, monkeypatch):
 def test_a_profile_is_read_by_the_parsers_of_its_plugins(parsed, name):
     told = parsed(name)
     assert told["executor"] == {"local-s3": "local", "slurm-s3": "slurm"}.get(name, name)
-    assert (told["storage"], told["prefix"], told["retries_of_store"]) == ("s3", "s3://bucket/survey", 8)
+    assert (told["storage"], told["prefix"], told["retries_of_store"]) == ("s3", "s3://bucket/survey", 14)
     # what goes through the store is not taken for shared, or else products would stay where they were made
     assert "input-output" not in told["shared"]
     assert (told["shared"] == []) == (name in CLOUDS)
