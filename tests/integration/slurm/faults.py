@@ -73,11 +73,12 @@ def controller_restarted(folder: Path, cluster: Cluster) -> str:
     cluster.kill("slurmctld")
     time.sleep(30)
     cluster.start_controller()
-    driver.wait()
-    seen = states(cluster, folder, "detector1")
+    told, seen = driver.wait().rpartition("SLURM run ID")[2], states(cluster, folder, "detector1")
     cluster.wait_for_nodes()
     # of a job that it had not saved yet it tells nothing any more, and gives its number to the next one
     assert {"COMPLETED"} <= set(seen) <= {"COMPLETED", "CANCELLED"}, seen
+    finished = set(re.findall(r"Finished jobid: (\d+) \(Rule: detector1\)", told)) - {"0"}  # that is a job's own
+    assert len(finished) == 2, told[-3000:]
     return f"jobs went on, or were repeated where the controller had forgotten them: {', '.join(seen)}"
 
 

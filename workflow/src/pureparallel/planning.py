@@ -27,7 +27,7 @@ class ProductIndex:
     """Which rules may make a file: those with a product of as many folders, with the same names where they are fixed.
 
     Snakemake's own index compares what is before the first and after the last wildcard, which most products share: to
-    find the rules took an eighth of a plan.
+    find the rules took a seventh of a plan.
 
     Parameters
     ----------
